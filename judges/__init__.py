@@ -1,0 +1,30 @@
+"""The judges and rubrics that ship with UniSandbox, registered as any plugin's would be."""
+
+from pathlib import Path
+
+from unisandbox.hookspecs import RegisterFolder, RegisterJudge, hookimpl
+
+
+@hookimpl
+def register_rubrics(register: RegisterFolder) -> None:
+    """Register the rubric files."""
+    register(Path(__file__).parent / "rubrics")
+
+
+@hookimpl
+def register_judges(register: RegisterJudge) -> None:
+    """Register the judges."""
+    register(
+        "rules",
+        "unisandbox.judges.rules:Rules",
+        summary="reads answers in words by fixed rules",
+        reads=("text",),
+        default_for=("text",),
+    )
+    register(
+        "sprite",
+        "unisandbox.judges.sprite:Sprite",
+        summary="reads sandbox pictures exactly, pixel by pixel",
+        reads=("sandbox",),
+        default_for=("sandbox",),
+    )

@@ -1,0 +1,23 @@
+"""The model backends that ship with UniSandbox, registered as any plugin's would be."""
+
+from unisandbox.hookspecs import RegisterModel, hookimpl
+
+
+@hookimpl
+def register_models(register: RegisterModel) -> None:
+    """Register the backends."""
+    register(
+        "folder",
+        "unisandbox.model_backends.folder:Folder",
+        summary="replays pictures, thoughts and answers made elsewhere",
+        does=("image", "text", "think", "see"),
+        sees_target=True,
+    )
+    register(
+        "oracle",
+        "unisandbox.model_backends.oracle:Oracle",
+        summary="knows every answer and fails only where it is told to",
+        does=("image", "text", "think", "see"),
+        draws="sandbox",
+        sees_target=True,
+    )

@@ -1,0 +1,83 @@
+"""UniSandbox: does a unified multimodal model use what it understands when it draws?
+
+The public names for users and plugin authors. They are imported on first use, so that a plugin, or the
+command line's ``--help``, costs nothing that it does not need.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unisandbox.api import load_run, run
+    from unisandbox.backend import Backend
+    from unisandbox.errors import BackendError, DataError, JudgeError, UnisandboxError, UsageError
+    from unisandbox.hookspecs import hookimpl
+    from unisandbox.judge import Case, Judge, View, match_by_rules
+    from unisandbox.records import (
+        Generation,
+        Image,
+        Observation,
+        Prompt,
+        Request,
+        Sample,
+        Score,
+        Turn,
+        Verdict,
+    )
+    from unisandbox.results import Results
+    from unisandbox.rubric import Rubric
+
+_HOMES = {
+    "unisandbox.api": ("load_run", "run"),
+    "unisandbox.backend": ("Backend",),
+    "unisandbox.errors": ("BackendError", "DataError", "JudgeError", "UnisandboxError", "UsageError"),
+    "unisandbox.hookspecs": ("hookimpl",),
+    "unisandbox.judge": ("Case", "Judge", "View", "match_by_rules"),
+    "unisandbox.records": (
+        "Generation",
+        "Image",
+        "Observation",
+        "Prompt",
+        "Request",
+        "Sample",
+        "Score",
+        "Turn",
+        "Verdict",
+    ),
+    "unisandbox.results": ("Results",),
+    "unisandbox.rubric": ("Rubric",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "Case",
+    "DataError",
+    "Generation",
+    "Image",
+    "Judge",
+    "JudgeError",
+    "Observation",
+    "Prompt",
+    "Request",
+    "Results",
+    "Rubric",
+    "Sample",
+    "Score",
+    "Turn",
+    "UnisandboxError",
+    "UsageError",
+    "Verdict",
+    "View",
+    "hookimpl",
+    "load_run",
+    "match_by_rules",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'unisandbox' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)

@@ -1,0 +1,250 @@
+"""The arguments of every command. Imports no more than it takes to print ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from unisandbox.options import RunOptions
+
+Command = Callable[[argparse.Namespace], int]
+
+EXAMPLES = """\
+examples:
+  unisandbox run                                          the main job on the built-in default model
+  unisandbox run --tasks math_*,inverse_search --modes all
+  unisandbox run --models oracle oracle:transfer=0.1 --limit 50
+  unisandbox run --tasks ./my_task.yaml --models folder:path=pictures,draws=sandbox
+  unisandbox tasks                                        what can be asked
+  unisandbox show                                         the table of the latest run, again
+"""
+
+RUN_EXAMPLES = """\
+examples:
+  unisandbox run --tasks math_*,inverse_search --models oracle --modes direct cot answer render
+  unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
+  unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
+  unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
+
+exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with the nearest option."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, what may be meant, and where help is; exit with 2."""
+        for word in message.split():
+            if word.startswith("--"):
+                near = get_close_matches(word.split("=")[0], self._option_string_actions, n=1)
+                if near and near[0] != word:
+                    message += f". Did you mean {near[0]}?"
+                    break
+        self.exit(2, f"error: {message}\nTry: {self.prog} --help\n")
+
+
+def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace]:
+    """Return the command and its options; prints help and exits where that is asked for."""
+    parser = make_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    if not arguments:
+        parser.print_help()
+        parser.exit(0)
+    options = parser.parse_args(arguments)
+    module, _, function = options.command.partition(":")
+    return getattr(import_module(f"unisandbox.cli.{module}"), function), options
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = Parser(
+        prog="unisandbox",
+        description="Finds out whether a unified multimodal model uses what it understands when it draws.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--version", action="store_const", dest="command", const="version:version")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=False)
+    _add_run(commands)
+    _add_listings(commands)
+    _add_data(commands)
+    _add_show(commands)
+    parser.set_defaults(command="version:help_")
+    return parser
+
+
+def _command(commands: Any, name: str, function: str, summary: str, epilog: str = "") -> Parser:
+    parser: Parser = commands.add_parser(name, help=summary, description=summary, epilog=epilog)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    parser = _command(
+        commands, "run", "run:run", "ask models, judge what they draw, print the table", RUN_EXAMPLES
+    )
+    for option in fields(RunOptions):
+        add_run_option(parser, option.name)
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="a YAML file with these options; the command line wins"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the matrix and what it will take; ask nothing"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    resume = _command(
+        commands, "resume", "run:resume", "go on with a run that was stopped, with the options it had"
+    )
+    resume.add_argument("run", type=Path, nargs="?", help="run folder; default: the latest")
+    resume.add_argument("--quiet", action="store_true", help="no progress display")
+
+
+def add_run_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Declare one field of RunOptions; options not given stay out of the namespace."""
+    option = RunOptions.__dataclass_fields__[name]
+    default, about = option.default, option.metadata
+    help_ = about["help"].replace("%", "%%")
+    if default not in (None, (), False):
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        help_ += f" (default: {shown})"
+    settings: dict[str, Any] = {"help": help_, "default": argparse.SUPPRESS}
+    if default is False:
+        parser.add_argument(_flag(name), action="store_true", **settings)
+        return
+    settings["metavar"] = about["metavar"] or "N"
+    if isinstance(default, tuple):
+        settings |= {"nargs": "+", "action": "extend"}
+    kind = {"include_path": Path, "out": Path, "min_coverage": float}.get(name)
+    settings["type"] = kind or (int if about["metavar"] in (None, "N") else str)
+    action = parser.add_argument(_flag(name), **settings)
+    completer = {"tasks": "tasks", "models": "models", "judges": "judges", "modes": "modes"}.get(name)
+    if completer:
+        action.completer = lambda **_: _names(completer)  # type: ignore[attr-defined]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _names(what: str) -> list[str]:
+    """Return the words that complete an option in the shell."""
+    from unisandbox.catalog import Catalog
+    from unisandbox.modes import MODES
+    from unisandbox.plugins import installed
+
+    if what == "modes":
+        return [*MODES, "all"]
+    if what == "tasks":
+        listings = list(Catalog(installed()))
+        return [*(listing.name for listing in listings), *{listing.family for listing in listings}]
+    return list(getattr(installed(), what))
+
+
+def _add_listings(commands: Any) -> None:
+    tasks = _command(
+        commands,
+        "tasks",
+        "tasks:list_tasks",
+        "list tasks; show one; validate task files",
+        "examples:\n  unisandbox tasks\n  unisandbox tasks show math_2\n  unisandbox tasks validate ./my_task.yaml\n",
+    )
+    tasks.add_argument(
+        "--include-path", type=Path, nargs="+", default=[], metavar="DIR", help="folders with more task files"
+    )
+    actions = tasks.add_subparsers(metavar="ACTION")
+    listing = _command(actions, "list", "tasks:list_tasks", "list tasks by family")
+    show = _command(
+        actions, "show", "task_details:show_task", "one task: rows, prompts of every mode, targets, chance"
+    )
+    validate = _command(
+        actions, "validate", "task_details:validate_tasks", "check task files as `run` does before its first call"
+    )
+    for parser in (listing, show, validate):
+        parser.add_argument(
+            "--include-path",
+            type=Path,
+            nargs="+",
+            default=argparse.SUPPRESS,
+            metavar="DIR",
+            help="folders with more task files",
+        )
+    for parser in (listing, validate):
+        parser.add_argument(
+            "patterns", nargs="*", metavar="TASK", help="names, families, tags, globs or files; default: all"
+        )
+    show.add_argument("patterns", nargs="+", metavar="TASK", help="names, globs or files")
+    show.add_argument(
+        "--samples", type=int, default=1, metavar="N", help="how many rows to show (default: 1)"
+    )
+    for parser in (tasks, show, validate):
+        parser.add_argument(
+            "--data",
+            nargs="+",
+            default=[],
+            metavar="KEY=VALUE",
+            help="dataset options, such as folder=DIR for published_*",
+        )
+    tasks.set_defaults(patterns=[])
+    _command(commands, "models", "listings:models", "list model backends and what they can do")
+    _command(commands, "judges", "listings:judges", "list judges, what they read, and rubrics")
+    _command(commands, "plugins", "listings:plugins", "list plugins: status, version and error of each")
+    _command(commands, "version", "version:version", "print the version")
+
+
+def _add_data(commands: Any) -> None:
+    data = _command(commands, "data", "data:help_", "export a task's rows for other pipelines")
+    actions = data.add_subparsers(metavar="ACTION")
+    export = _command(
+        actions,
+        "export",
+        "data:export",
+        "write a task's rows",
+        "examples:\n  unisandbox data export --task math_2 --layout published exported\n"
+        "  unisandbox data export --task math_1 --data split=train samples=500 exported\n",
+    )
+    export.add_argument("--task", required=True, metavar="TASK", help="name of the task, or path of its file")
+    export.add_argument(
+        "--layout",
+        choices=["jsonl", "published"],
+        default="jsonl",
+        help="jsonl: every field; published: the schema of the paper's files (default: jsonl)",
+    )
+    export.add_argument(
+        "--data", nargs="+", default=[], metavar="KEY=VALUE", help="dataset options, such as split=train"
+    )
+    export.add_argument(
+        "--include-path", type=Path, nargs="+", default=[], metavar="DIR", help="folders with more task files"
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    export.add_argument("folder", type=Path, metavar="DIR", help="where to write")
+
+
+def _add_show(commands: Any) -> None:
+    show = _command(
+        commands,
+        "show",
+        "show:show",
+        "print the results table of a run again",
+        "examples:\n  unisandbox show\n  unisandbox show runs/night --tasks math_* --format latex\n",
+    )
+    show.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    for name in ("tasks", "modes", "models", "judges"):
+        show.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    show.add_argument(
+        "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
+    )
+    show.add_argument(
+        "--samples", action="store_true", help="one row a trial and judge instead (csv or json)"
+    )

@@ -1,0 +1,127 @@
+"""``unisandbox run`` and ``unisandbox resume``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from unisandbox.api import execute, latest_folder, make_options, plan, saved_options
+from unisandbox.errors import UsageError, unknown
+from unisandbox.matrix import Matrix
+from unisandbox.options import RunOptions, option_names
+from unisandbox.report.table import LEGEND, rich_table
+from unisandbox.results import Results
+from unisandbox.specs import checked_options
+from unisandbox.yaml_file import YamlFile
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a matrix and print its table."""
+    options = make_options({**_from_config(arguments.config), **_given(arguments)})
+    if arguments.dry_run:
+        return dry_run(options)
+    return _execute(options, arguments.quiet)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """Go on with a stopped run."""
+    return _execute(saved_options(arguments.run or latest_folder()), arguments.quiet)
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(arguments).items() if name in option_names()}
+
+
+def _from_config(path: Path | None) -> dict[str, Any]:
+    """Read the options of a config file; keys may be written with dashes."""
+    if path is None:
+        return {}
+    file = YamlFile(path)
+    values = {}
+    for key, value in file.data.items():
+        name = str(key).replace("-", "_")
+        if name not in option_names():
+            raise UsageError(f"{file.where(key)}: {unknown('option', str(key), option_names())}")
+        default = RunOptions.__dataclass_fields__[name].default
+        if isinstance(default, tuple) and isinstance(value, list):
+            value = [Path(v) if name == "include_path" else str(v) for v in value]
+        elif name == "min_coverage" and isinstance(value, int):
+            value = float(value)
+        values[name] = Path(value) if name == "out" and value is not None else value
+    return values
+
+
+def _execute(options: RunOptions, quiet: bool) -> int:
+    from unisandbox.report.progress import Display
+    from unisandbox.runner import Silent
+
+    if quiet:
+        results = execute(options, progress=Silent())
+    else:
+        with Display() as display:
+            results = execute(options, progress=display)
+    return _report(results, options)
+
+
+def _report(results: Results, options: RunOptions) -> int:
+    console = Console()
+    console.print(rich_table(results))
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors.print(LEGEND, style="dim")
+    errors.print(f"Saved in {results.folder}")
+    if not results.finished:
+        errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
+        return 130
+    if results.coverage < options.min_coverage:
+        errors.print(
+            f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}. "
+            f"To ask the errors again: unisandbox resume {results.folder}"
+        )
+        return 3
+    return 0
+
+
+def dry_run(options: RunOptions) -> int:
+    """Print what a run would do: the matrix, generations and judge calls, and what is missing for it."""
+    matrix = plan(options)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("task", "mode", "model", "judge", "units", "generations", "judge calls", "guess"):
+        table.add_column(
+            name, justify="left" if name in ("task", "mode", "model", "judge") else "right", overflow="fold"
+        )
+    for ask in matrix.asks:
+        judges = ", ".join(judge.label for judge in ask.judges)
+        counts = (str(ask.units), str(ask.trials), str(ask.trials * len(ask.judges)))
+        table.add_row(
+            ask.task.name, ask.mode.name, ask.model.label, judges, *counts, f"{ask.chance.score:.2f}"
+        )
+    Console().print(table)
+    calls = sum(ask.trials * len(ask.judges) for ask in matrix.asks)
+    pictures = Counter(ask.mode.output for ask in matrix.asks for _ in range(ask.trials))
+    print(f"{pictures['image']} pictures, {pictures['text']} texts, {calls} judge calls (two stages each).")
+    for gap in matrix.unsupported:
+        print(f"not supported: {gap.task} {gap.mode} {gap.model}: {gap.reason}")
+    if matrix.added:
+        print(f"added, because others are made from them: {', '.join(matrix.added)}")
+    return _check_loadable(matrix)
+
+
+def _check_loadable(matrix: Matrix) -> int:
+    """Check that factories import and take the options given; return 2 when one does not."""
+    faults = []
+    for what, chosen in (("model", matrix.models), ("judge", matrix.judges)):
+        for one in chosen:
+            options = {key: value for key, value in one.spec.options.items() if key != "draws"}
+            try:
+                checked_options(f"{what} {one.spec.name!r}", one.entry.load(), options)
+            except UsageError as error:
+                faults.append(str(error))
+    for fault in faults:
+        print(f"missing: {fault}", file=sys.stderr)
+    return 2 if faults else 0

@@ -1,0 +1,148 @@
+"""Judging: generations -> observations -> verdicts, on a thread of its own while the model goes on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from unisandbox.asking import Patience, answered
+from unisandbox.judge import Case, Judge, View, match_by_rules
+from unisandbox.matrix import Ask, Trial
+from unisandbox.records import Fields, Generation, Observation, Verdict
+from unisandbox.rubric import Rubric
+
+BATCH = 32
+_REMEMBERED = 4096
+"""Observations kept, so that a picture that comes again is not observed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A generation on its way to a judge."""
+
+    ask: Ask
+    trial: Trial
+    generation: Generation
+    rubric: Rubric
+    target: Fields
+
+
+def to_judge(ask: Ask, trial: Trial, generation: Generation) -> Judged:
+    """Look up what a generation is held against."""
+    mode, sample = ask.mode.name, trial.sample
+    return Judged(ask, trial, generation, ask.task.rubric(mode, sample), ask.task.target(mode, sample))
+
+
+Report = Callable[[Judged, Verdict], None]
+
+
+class JudgeStage:
+    """One judge, fed through a bounded queue; calls ``report`` with every verdict, from its own thread."""
+
+    def __init__(self, judge: Judge, report: Report, patience: Patience, waiting: int = 256) -> None:
+        self._judge = judge
+        self._report = report
+        self._patience = patience
+        self._batch = int(getattr(judge, "batch_size", BATCH))
+        self._queue: queue.Queue[list[Judged] | None] = queue.Queue(max(2, waiting // self._batch))
+        self._filling: list[Judged] = []
+        self._seen: OrderedDict[tuple[str, str], Observation] = OrderedDict()
+        self._dropped = False
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def put(self, judged: Judged) -> None:
+        """Hand over a generation; waits while the judge is far behind."""
+        self._filling.append(judged)
+        if len(self._filling) >= self._batch:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what has gathered."""
+        if self._filling:
+            self._queue.put(self._filling)
+            self._filling = []
+
+    def finish(self) -> None:
+        """Judge all that is waiting, then stop."""
+        self.flush()
+        self._queue.put(None)
+        self._thread.join()
+
+    def drop(self) -> None:
+        """Stop without judging what is waiting: it is logged, and judged on the next start."""
+        self._dropped = True
+
+    def _work(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            if self.failure is None and not self._dropped:
+                try:
+                    for judged, verdict in self._verdicts(batch):
+                        self._report(judged, verdict)
+                except BaseException as error:  # raised again in the main thread
+                    self.failure = error
+
+    def _verdicts(self, batch: Sequence[Judged]) -> Iterator[tuple[Judged, Verdict]]:
+        by_key = {judged.trial.key: judged for judged in batch}
+        cases = []
+        for seen in self._observations(batch):
+            judged = by_key[seen.key]
+            case = Case(seen.key, judged.rubric, seen, judged.target)
+            if seen.error is None and seen.malformed is None:
+                cases.append(case)
+            else:  # there is nothing to hold against the target
+                yield judged, match_by_rules(case)
+        for verdict in answered(self._judge.match, cases, _failed_verdict, self._patience):
+            yield by_key[verdict.key], verdict
+
+    def _observations(self, batch: Sequence[Judged]) -> Iterator[Observation]:
+        """Observe each picture once; the same bytes under the same rubric look the same."""
+        fresh: list[View] = []
+        again: list[tuple[str, tuple[str, str]]] = []
+        asked: set[tuple[str, str]] = set()
+        name_of: dict[str, tuple[str, str]] = {}
+        for judged in batch:
+            view = _view(judged)
+            if view.image is None:
+                fresh.append(view)
+                continue
+            name = (view.image.digest, view.rubric.name)
+            if name in self._seen or name in asked:
+                again.append((view.key, name))
+            else:
+                asked.add(name)
+                name_of[view.key] = name
+                fresh.append(view)
+        for seen in answered(self._judge.observe, fresh, _failed_observation, self._patience):
+            if (picture := name_of.get(seen.key)) is not None:
+                self._seen[picture] = seen
+            yield seen
+        for key, name in again:
+            yield replace(self._seen[name], key=key)
+        self._forget()
+
+    def _forget(self) -> None:
+        for name in [name for name, seen in self._seen.items() if seen.error is not None]:
+            del self._seen[name]
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+
+def _view(judged: Judged) -> View:
+    ask, trial = judged.ask, judged.trial
+    if ask.mode.output == "image":
+        return View(trial.key, judged.rubric, image=judged.generation.image)
+    names = ask.task.names(ask.mode.name, trial.sample)
+    return View(trial.key, judged.rubric, text=judged.generation.text, names=names)
+
+
+def _failed_observation(view: View, reason: str) -> Observation:
+    return Observation(view.key, error=reason)
+
+
+def _failed_verdict(case: Case, reason: str) -> Verdict:
+    return Verdict(case.key, "error", reason, case.observation.slots)

@@ -1,0 +1,58 @@
+"""The options of a run, declared once: for the command line, ``--config`` files and the Python API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+def _option(default: Any, help: str, *, metavar: str | None = None) -> Any:
+    """Declare an option; tuples are written with spaces between on the command line, lists in YAML."""
+    return field(default=default, metadata={"help": help, "metavar": metavar})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What to run, and how. Paths are relative to the working directory."""
+
+    tasks: tuple[str, ...] = _option(
+        ("math_*", "inverse_search"),
+        "names, families, tags or globs of tasks, or paths of task files, separated by commas or spaces",
+        metavar="TASK",
+    )
+    models: tuple[str, ...] = _option(
+        ("oracle",), "models, each NAME or NAME:KEY=VALUE,KEY=VALUE", metavar="MODEL"
+    )
+    judges: tuple[str, ...] = _option(
+        (), "judges, named the same way; default: what fits each model", metavar="JUDGE"
+    )
+    modes: tuple[str, ...] = _option(("direct", "cot"), "how samples are asked, or 'all'", metavar="MODE")
+    repeats: int = _option(1, "generations per sample, each with its own seed")
+    limit: int | None = _option(
+        None, "ask only the first N units (samples, or pairs) of each task", metavar="N"
+    )
+    seed: int = _option(0, "decides every generation, whatever the batch size or order")
+    data: tuple[str, ...] = _option(
+        (), "dataset options of the tasks, such as folder=DIR for published_*", metavar="KEY=VALUE"
+    )
+    include_path: tuple[Path, ...] = _option((), "folders with more task files", metavar="DIR")
+    batch_size: int | None = _option(
+        None, "requests given to the model at once; default: what it likes", metavar="N"
+    )
+    tries: int = _option(3, "attempts at a request before it is recorded as an error")
+    min_coverage: float = _option(1.0, "exit with code 3 when less than this share of a cell could be scored")
+    out: Path | None = _option(
+        None, "run folder, continued where it stopped; default: a new one under runs/", metavar="DIR"
+    )
+    fresh: bool = _option(False, "start over in --out, deleting what is there")
+
+
+DEFAULTS = RunOptions()
+MINIMUM = {"repeats": 1, "limit": 1, "batch_size": 1, "tries": 1, "seed": 0}
+"""Smallest sensible value."""
+
+
+def option_names() -> list[str]:
+    """Return the names, as in Python and in config files."""
+    return [option.name for option in fields(RunOptions)]

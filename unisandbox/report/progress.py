@@ -1,0 +1,114 @@
+"""The progress display of a run: live bars on a terminal, a line now and then in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from unisandbox.matrix import Ask
+
+EVERY = 10.0
+"""Seconds between lines in a pipe."""
+
+
+class Display:
+    """Shows what a run does; see ``unisandbox.runner.Progress``. A context manager."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._live = self._console.is_terminal
+        self._lock = threading.Lock()
+        self._doing = ""
+        self._done = [0, 0]
+        self._total = [0, 0]
+        self._errors = 0
+        self._started = self._last = time.monotonic()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[red]{task.fields[errors]}"),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._rows = [self._bars.add_task(name, rate="", errors="") for name in ("asking", "judging")]
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._refresh(last=True)
+        self._bars.stop()
+
+    def plan(self, generations: int, verdicts: int) -> None:
+        """Take the totals."""
+        self._total = [generations, verdicts]
+        for row, total in zip(self._rows, self._total, strict=True):
+            self._bars.update(row, total=total)
+
+    def asking(self, ask: Ask) -> None:
+        """Name what is being asked."""
+        self._doing = ask.label
+        self._refresh()
+
+    def generated(self, error: bool) -> None:
+        """Count a generation."""
+        self._count(0, error)
+
+    def judged(self, error: bool) -> None:
+        """Count a verdict."""
+        self._count(1, False)
+
+    def say(self, message: str) -> None:
+        """Print above the bars."""
+        self._console.print(message, highlight=False)
+
+    def _count(self, row: int, error: bool) -> None:
+        with self._lock:
+            self._done[row] += 1
+            self._errors += error
+            now = time.monotonic()
+            if now - self._last < (0.1 if self._live else EVERY):
+                return
+            self._last = now
+        self._refresh()
+
+    def _refresh(self, *, last: bool = False) -> None:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = f"{self._done[0] / seconds:.1f}/s" if self._done[0] else ""
+        if self._live:
+            errors = f"{self._errors} errors" if self._errors else ""
+            self._bars.update(
+                self._rows[0],
+                completed=self._done[0],
+                rate=rate,
+                errors=errors,
+                description=f"asking  {self._doing}",
+            )
+            self._bars.update(self._rows[1], completed=self._done[1], rate="")
+        elif last or seconds >= EVERY:
+            print(
+                f"asked {self._done[0]}/{self._total[0]}, judged {self._done[1]}/{self._total[1]}, "
+                f"{self._errors} errors, {seconds:.0f} s {rate} {self._doing}".rstrip(),
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,151 @@
+"""The results table, for the terminal and for papers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from unisandbox.records import Score
+from unisandbox.results import Cell, Results
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXPORTED = ("md", "csv", "latex", "json")
+
+
+def interval(score: Score) -> str:
+    """Return the 95 % interval.
+
+    >>> interval(Score(0.9, 0.82, 0.95, 90, 10, 0.81, 0.91, {}))
+    '[0.82, 0.95]'
+    """
+    return "" if score.low is None or score.high is None else f"[{score.low:.2f}, {score.high:.2f}]"
+
+
+def beside(cell: Cell) -> str:
+    """Return what a reader must know beside a score: what is not in it, and answers that are no answers."""
+    score = cell.score
+    if not cell.supported:
+        return cell.note
+    notes = []
+    if score.unscored:
+        total = score.n + score.unscored
+        errors = f", {score.errors} errors" if score.errors else ""
+        notes.append(f"on {score.n}/{total}{errors}: {score.lowest or 0:.2f} to {_top(score)} if all were")
+    for outcome in ("rejected", "empty", "refused", "truncated"):
+        if count := score.outcomes.get(outcome):
+            notes.append(f"{count} {outcome}")
+    return "; ".join(notes)
+
+
+def _top(score: Score) -> str:
+    return "1.00" if score.highest is None else f"{score.highest:.2f}"
+
+
+def columns(cells: Sequence[Cell]) -> list[str]:
+    """Return the columns worth showing: model and judge only where they differ."""
+    shown = ["task", "mode"]
+    if len({cell.model for cell in cells}) > 1:
+        shown.append("model")
+    judges: dict[tuple[str, str, str], set[str]] = {}
+    for cell in cells:
+        judges.setdefault((cell.task, cell.mode, cell.model), set()).add(cell.judge)
+    if any(len(of_cell) > 1 for of_cell in judges.values()):
+        shown.append("judge")
+    return [*shown, "score", "95 %", "n", "guess", ""]
+
+
+def row(cell: Cell, shown: Sequence[str]) -> list[str]:
+    """Return a cell's row of text."""
+    value = cell.score.value
+    texts = {
+        "task": cell.task,
+        "mode": cell.mode,
+        "model": cell.model,
+        "judge": cell.judge,
+        "score": "-" if value is None else f"{value:.2f}",
+        "95 %": interval(cell.score),
+        "n": str(cell.score.n),
+        "guess": f"{cell.chance:.2f}" if cell.supported else "",
+        "": beside(cell),
+    }
+    return [texts[name] for name in shown]
+
+
+def rich_table(results: Results) -> Table:
+    """Return the table for a terminal; numbers are never folded."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = columns(results.cells)
+    shown = shown if any(beside(cell) for cell in results.cells) else shown[:-1]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in shown:
+        number = name in ("score", "95 %", "n", "guess")
+        table.add_column(
+            name,
+            justify="right" if name in ("score", "n", "guess") else "left",
+            no_wrap=number or name in ("task", "mode"),
+            overflow="fold",
+        )
+    before = None
+    for cell in results.cells:
+        if before is not None and cell.task != before:
+            table.add_section()
+            table.add_row()
+        texts = row(cell, shown)
+        texts[0] = cell.task if cell.task != before else ""
+        table.add_row(
+            *(Text(text, style=_style(name, cell)) for name, text in zip(shown, texts, strict=True))
+        )
+        before = cell.task
+    return table
+
+
+def _style(name: str, cell: Cell) -> str:
+    """Colour says how a score stands to guessing; nothing is said by colour alone."""
+    if not cell.supported or name in ("guess", "95 %"):
+        return "dim"
+    if name == "":
+        return "yellow"
+    if name != "score" or cell.score.low is None or cell.score.high is None:
+        return ""
+    if cell.score.low > cell.chance:
+        return "bold green"
+    return "bold red" if cell.score.high < cell.chance else "bold"
+
+
+LEGEND = (
+    "score: share of units that are right, with its 95 % interval over n units. "
+    "guess: what the best strategy without looking scores."
+)
+
+
+def export(results: Results, form: str) -> str:
+    """Return the table as ``md``, ``csv``, ``latex`` (booktabs) or ``json``."""
+    if form in ("csv", "json"):
+        return rows_as(results.to_rows(), form)
+    from tabulate import tabulate
+
+    shown = columns(results.cells)
+    texts = [row(cell, shown) for cell in results.cells]
+    names = [name or "notes" for name in shown]
+    style = {"md": "github", "latex": "latex_booktabs"}[form]
+    return tabulate(texts, headers=names, tablefmt=style, disable_numparse=True)
+
+
+def rows_as(rows: Sequence[dict[str, Any]], form: str) -> str:
+    """Return plain rows as CSV or JSON."""
+    if form == "json":
+        return json.dumps(list(rows), indent=1, ensure_ascii=False)
+    text = io.StringIO()
+    if rows:
+        names = list(dict.fromkeys(name for one in rows for name in one))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue().rstrip("\n")

@@ -1,0 +1,231 @@
+"""Results of a run: one row a cell, and one row a trial and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unisandbox.matrix import Matrix
+from unisandbox.records import Score
+from unisandbox.run_log import (
+    FAILED,
+    GENERATIONS,
+    RESULTS,
+    RUN,
+    VERDICTS,
+    AskState,
+    read_json,
+    read_lines,
+    standing,
+)
+from unisandbox.scores import CODES, score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of the results table."""
+
+    task: str
+    family: str
+    mode: str
+    model: str
+    judge: str
+    score: Score
+    chance: float
+    """What the best trivial strategy scores."""
+    guess: str
+    """Which strategy that is."""
+    note: str = ""
+    """Why there is no score, for a mode the model does not support."""
+
+    @property
+    def supported(self) -> bool:
+        """Whether the model could be asked at all."""
+        return not self.note
+
+
+_NOTHING = Score(None, None, None, 0, 0, None, None, {})
+
+
+@dataclass(frozen=True)
+class Results:
+    """The scores of a run. ``folder`` holds everything they come from."""
+
+    folder: Path
+    cells: tuple[Cell, ...]
+    finished: bool = True
+
+    def __iter__(self) -> Iterator[Cell]:
+        return iter(self.cells)
+
+    @property
+    def coverage(self) -> float:
+        """The smallest coverage of any cell that could be asked."""
+        return min((cell.score.coverage for cell in self.cells if cell.supported), default=1.0)
+
+    def only(self, **patterns: Sequence[str]) -> Results:
+        """Return the cells whose ``task``, ``mode``, ``model`` or ``judge`` match a glob.
+
+        ``task`` patterns also match families.
+        """
+
+        def keep(cell: Cell) -> bool:
+            for name, globs in patterns.items():
+                words = [cell.task, cell.family] if name == "task" else [getattr(cell, name)]
+                if globs and not any(fnmatchcase(word, glob) for word in words for glob in globs):
+                    return False
+            return True
+
+        return Results(self.folder, tuple(cell for cell in self.cells if keep(cell)), self.finished)
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a mapping a cell.
+
+        task, family, mode, model, judge, score, low, high, n, unscored, errors, chance.
+        """
+        return [
+            {
+                "task": cell.task,
+                "family": cell.family,
+                "mode": cell.mode,
+                "model": cell.model,
+                "judge": cell.judge,
+                "score": cell.score.value,
+                "low": cell.score.low,
+                "high": cell.score.high,
+                "n": cell.score.n,
+                "unscored": cell.score.unscored,
+                "errors": cell.score.errors,
+                "chance": cell.chance,
+            }
+            for cell in self.cells
+        ]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row a cell, with the columns of ``to_rows``."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_rows())
+
+    def samples(self) -> pd.DataFrame:
+        """Return one row a trial and judge: the generation beside its verdict."""
+        import pandas as pd
+
+        generations = pd.DataFrame(_last(read_lines(self.folder / GENERATIONS), "key"))
+        verdicts = pd.DataFrame(_last(read_lines(self.folder / VERDICTS), "key", "judge"))
+        if generations.empty or verdicts.empty:
+            return generations
+        new = [column for column in verdicts.columns if column == "key" or column not in generations.columns]
+        return generations.merge(verdicts[new], on="key", how="left")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as ``results.json`` holds them: no times, so that equal runs give equal bytes."""
+        return {
+            "format": 1,
+            "finished": self.finished,
+            "cells": [{**asdict(cell), "score": asdict(cell.score)} for cell in self.cells],
+        }
+
+
+def _last(lines: Iterator[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:
+    """Return the last line of each key: a retried trial has several."""
+    return list({tuple(line.get(key) for key in keys): line for line in lines}.values())
+
+
+def collect(folder: Path, matrix: Matrix, states: Mapping[tuple[str, str, str], AskState]) -> Results:
+    """Score every cell of a matrix."""
+    cells = []
+    finished = True
+    for ask, judge in matrix.cells():
+        state = states[ask.id]
+        outcomes = state.outcomes(judge.label)
+        finished = finished and 0 not in outcomes
+        cells.append(
+            Cell(
+                ask.task.name,
+                ask.task.family,
+                ask.mode.name,
+                ask.model.label,
+                judge.label,
+                score(outcomes, ask.unit_of, ask.units, ask.repeats),
+                ask.chance.score,
+                ask.chance.strategy,
+            )
+        )
+    families = {task.name: task.family for task in matrix.tasks}
+    for gap in matrix.unsupported:
+        family = families.get(gap.task, "")
+        cells.append(
+            Cell(gap.task, family, gap.mode, gap.model, "", _NOTHING, 0.0, "", f"not supported: {gap.reason}")
+        )
+    return Results(folder, tuple(cells), finished)
+
+
+def load_run(folder: str | Path) -> Results:
+    """Read the results of a run, finished or not.
+
+    A run that was killed has no ``results.json`` of its last state: its scores are then computed from the
+    logs. Raises RunFolderError when the folder is no run.
+    """
+    folder = Path(folder)
+    about = read_json(folder / RUN)
+    if (folder / RESULTS).exists():
+        return _from_json(folder, read_json(folder / RESULTS))
+    return _from_logs(folder, about)
+
+
+def _from_json(folder: Path, value: Mapping[str, Any]) -> Results:
+    cells = tuple(Cell(**{**cell, "score": Score(**cell["score"])}) for cell in value["cells"])
+    return Results(folder, cells, value["finished"])
+
+
+def _from_logs(folder: Path, about: Mapping[str, Any]) -> Results:
+    """Score what the logs hold; run.json says how much there should be."""
+    repeats = about["matrix"]["repeats"]
+    tallies = {
+        (ask["task"], ask["mode"], ask["model"]): _Tally(ask, repeats, {label: {} for label in ask["judges"]})
+        for ask in about["asks"]
+    }
+    for name in (GENERATIONS, VERDICTS):
+        for line in read_lines(folder / name):
+            if tally := tallies.get((line["task"], line["mode"], line["model"])):
+                tally.add(line)
+    cells = [cell for tally in tallies.values() for cell in tally.cells()]
+    return Results(folder, tuple(cells), finished=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """The outcomes of one ask, gathered from log lines."""
+
+    ask: Mapping[str, Any]
+    repeats: int
+    codes: dict[str, dict[tuple[str, str], bytearray]]
+    """Judge -> (sample, unit) -> a code a repeat."""
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        if "finish" in line:  # a generation: an error, or not judged yet
+            failed = standing(line["finish"], "image" in line) == FAILED
+            for label in self.codes:
+                self._set(label, line, "error" if failed else "")
+        elif line["judge"] in self.codes:
+            self._set(line["judge"], line, line["outcome"])
+
+    def _set(self, label: str, line: Mapping[str, Any], outcome: str) -> None:
+        row = self.codes[label].setdefault((line["sample"], line["unit"]), bytearray(self.repeats))
+        row[line["repeat"]] = CODES.get(outcome, 0)
+
+    def cells(self) -> Iterator[Cell]:
+        for label, rows in self.codes.items():
+            numbers: dict[str, int] = {}
+            unit_of = [numbers.setdefault(unit, len(numbers)) for _, unit in rows]
+            units = max(self.ask["units"], len(numbers))
+            value = score(bytearray(b"".join(rows.values())), unit_of, units, self.repeats)
+            named = {key: self.ask[key] for key in ("task", "family", "mode", "model", "chance", "guess")}
+            yield Cell(judge=label, score=value, **named)

@@ -1,0 +1,328 @@
+"""The run folder: append-only JSON lines, locked against a second writer, resumable after any end.
+
+::
+
+    run.json            what is run: versions, fingerprints, settings
+    generations.jsonl   one line a trial, as it came
+    verdicts.jsonl      one line a trial and judge
+    images/             written once, named by content
+    results.json        scores; the same bytes however often the run was interrupted
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import filelock
+import orjson
+
+from unisandbox.errors import RunFolderError
+from unisandbox.matrix import Ask, Trial
+from unisandbox.records import Generation, Image, Verdict
+from unisandbox.scores import CODES
+
+FORMAT = 1
+GENERATIONS, VERDICTS, IMAGES = "generations.jsonl", "verdicts.jsonl", "images"
+RUN, RESULTS = "run.json", "results.json"
+
+ANSWERED, UNANSWERED, FAILED = 1, 2, 3
+"""How a trial stands: a generation to judge, no answer of the model (a verdict by itself), or an error."""
+
+
+class AskState:
+    """How far one ask is: a byte a trial, and a byte a trial and judge."""
+
+    __slots__ = ("ask", "generated", "verdicts")
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.generated = bytearray(ask.trials)
+        self.verdicts = {judge.label: bytearray(ask.trials) for judge in ask.judges}
+
+    def missing(self) -> Iterator[int]:
+        """Yield the trials to ask: those not asked yet and those that ended in an error."""
+        return (index for index, state in enumerate(self.generated) if state in (0, FAILED))
+
+    def unjudged(self, judge: str) -> set[int]:
+        """Return the trials that have a generation but no verdict of this judge, or only an error."""
+        codes = self.verdicts[judge]
+        redo = (0, CODES["error"])
+        return {i for i, state in enumerate(self.generated) if state == ANSWERED and codes[i] in redo}
+
+    def outcomes(self, judge: str) -> bytearray:
+        """Return a code a trial, failed generations counted as errors."""
+        codes = bytearray(self.verdicts[judge])
+        for index, state in enumerate(self.generated):
+            if state == FAILED:
+                codes[index] = CODES["error"]
+        return codes
+
+
+class RunLog:
+    """One run folder, open for writing. Use as a context manager."""
+
+    def __init__(self, folder: Path, *, fresh: bool = False) -> None:
+        """Create or open the folder and lock it; raises RunFolderError."""
+        self.folder = folder
+        try:
+            (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(folder / ".lock", blocking=False)
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise RunFolderError(
+                f"{folder}: another process is writing this run. Wait for it, or choose another --out."
+            ) from None
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+        try:
+            if fresh:
+                self._clear()
+            self._generations = self._open(GENERATIONS)
+            self._verdicts = self._open(VERDICTS)
+        except OSError as error:
+            self._lock.release()
+            raise _unwritable(folder, error) from None
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for file in (self._generations, self._verdicts):
+            file.close()
+        self._lock.release()
+
+    def _clear(self) -> None:
+        for name in (GENERATIONS, VERDICTS, RUN, RESULTS):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / IMAGES)
+        (self.folder / IMAGES).mkdir()
+
+    def _open(self, name: str) -> BinaryIO:
+        """Open a log for appending, after dropping a last line that was torn by a sudden end."""
+        path = self.folder / name
+        if path.exists():
+            _drop_torn_line(path)
+        return path.open("ab", buffering=0)  # each line reaches the system in one write
+
+    def begin(self, description: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+        """Write ``run.json``, or check that the folder holds this very run; return whether it goes on.
+
+        Raises RunFolderError naming what differs.
+        """
+        path = self.folder / RUN
+        matrix = json.loads(json.dumps(description))
+        if path.exists():
+            before = read_json(path)
+            if difference := _difference(before.get("matrix", {}), matrix):
+                raise RunFolderError(
+                    f"{self.folder} holds a run of another matrix: {difference}. Choose another --out, or "
+                    "start over with --fresh."
+                )
+            (self.folder / RESULTS).unlink(missing_ok=True)  # what stands there is about to be outdated
+            return True
+        self.write_json(RUN, {"format": FORMAT, "matrix": matrix, **about})
+        return False
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a file whole or not at all."""
+        self._write_whole(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
+
+    def _write_whole(self, path: Path, data: bytes) -> None:
+        beside = path.with_name(f".{path.name}.part")
+        try:
+            beside.write_bytes(data)
+            os.replace(beside, path)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+
+    def _append(self, file: BinaryIO, line: Mapping[str, Any]) -> None:
+        data = orjson.dumps(line, default=str) + b"\n"
+        try:
+            written = file.write(data)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+        if written != len(data):  # a disk that filled up in the middle of a line
+            raise _unwritable(self.folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    def generation(self, ask: Ask, trial: Trial, prompt: str, generation: Generation) -> None:
+        """Append a generation; its image is written first, so that no line names a missing file."""
+        image = generation.image
+        if image is not None and not (path := self.folder / IMAGES / image.name).exists():
+            self._write_whole(path, image.data)
+        line = {
+            **_trial_fields(ask, trial),
+            "seed": trial.seed,
+            "finish": generation.finish,
+            "prompt": prompt,
+            "thought": generation.thought,
+            "text": generation.text,
+            "image": image.name if image is not None else None,
+            "error": generation.error,
+            "notes": generation.notes or None,
+        }
+        self._append(self._generations, {key: value for key, value in line.items() if value is not None})
+
+    def verdict(
+        self, ask: Ask, trial: Trial, judge: str, rubric: str, target: Mapping[str, Any], verdict: Verdict
+    ) -> None:
+        """Append a verdict with the target it was held against."""
+        line = {
+            **_trial_fields(ask, trial),
+            "judge": judge,
+            "rubric": rubric,
+            "outcome": verdict.outcome,
+            "reason": verdict.reason or None,
+            "observed": verdict.observed or None,
+            "target": target,
+            "probability": verdict.probability,
+            "raw": verdict.raw or None,
+        }
+        self._append(self._verdicts, {key: value for key, value in line.items() if value is not None})
+
+    def load(self, states: Mapping[tuple[str, str, str], AskState]) -> None:
+        """Fill in how far each ask is."""
+        numbers = {
+            state.ask.task.name: {sample.id: i for i, sample in enumerate(state.ask.samples)}
+            for state in states.values()
+        }
+        for line in read_lines(self.folder / GENERATIONS):
+            if found := _locate(line, states, numbers):
+                state, index = found
+                state.generated[index] = standing(line["finish"], "image" in line)
+        for line in read_lines(self.folder / VERDICTS):
+            if (found := _locate(line, states, numbers)) and line["judge"] in found[0].verdicts:
+                found[0].verdicts[line["judge"]][found[1]] = CODES.get(line["outcome"], 0)
+
+    def generations_of(
+        self, ask: Ask, wanted: Iterable[int] | None = None
+    ) -> Iterator[tuple[int, Generation]]:
+        """Yield the logged generations of an ask by trial, the last one of each; pictures are read back."""
+        numbers = {ask.task.name: {sample.id: i for i, sample in enumerate(ask.samples)}}
+        state = {ask.id: AskState(ask)}
+        keep = None if wanted is None else set(wanted)
+        for line in read_lines(self.folder / GENERATIONS):
+            found = _locate(line, state, numbers)
+            if found and (keep is None or found[1] in keep):
+                yield found[1], self._read_back(line)
+
+    def _read_back(self, line: Mapping[str, Any]) -> Generation:
+        image, error, finish = None, line.get("error"), line["finish"]
+        if name := line.get("image"):
+            try:
+                image = Image.from_file(self.folder / IMAGES / name)
+            except OSError as problem:
+                finish, error = "error", f"the picture cannot be read back: {problem}"
+        return Generation(
+            line["key"], image, line.get("text"), line.get("thought"), finish, error, line.get("notes", {})
+        )
+
+
+def standing(finish: str, has_image: bool) -> int:
+    """Return how a generation that ended so stands; a picture after a thought cut short is an answer."""
+    if finish == "error":
+        return FAILED
+    return ANSWERED if finish == "complete" or (finish == "truncated" and has_image) else UNANSWERED
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run; raises RunFolderError."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"{path} cannot be read: {error}. Start over with --fresh, or restore the file."
+        ) from None
+    if value.get("format", FORMAT) != FORMAT:
+        raise RunFolderError(
+            f"{path}: written in log format {value['format']}, this version reads {FORMAT}. "
+            "Use the version of unisandbox that wrote it."
+        )
+    return dict(value)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the log's lines; a line that is not JSON is a warning, and its trial counts as not done."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                value = orjson.loads(line)
+                value["key"]
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                if line.endswith(b"\n"):
+                    print(f"warning: {path}:{number}: not a log line, left out", file=sys.stderr)
+                continue
+            yield value
+
+
+def _trial_fields(ask: Ask, trial: Trial) -> dict[str, Any]:
+    return {
+        "key": trial.key,
+        "task": ask.task.name,
+        "mode": ask.mode.name,
+        "model": ask.model.label,
+        "sample": trial.sample.id,
+        "unit": trial.sample.unit,
+        "repeat": trial.repeat,
+    }
+
+
+def _locate(
+    line: Mapping[str, Any],
+    states: Mapping[tuple[str, str, str], AskState],
+    numbers: Mapping[str, Mapping[str, int]],
+) -> tuple[AskState, int] | None:
+    state = states.get((line.get("task", ""), line.get("mode", ""), line.get("model", "")))
+    if state is None:
+        return None
+    sample = numbers[state.ask.task.name].get(line.get("sample", ""))
+    repeat = line.get("repeat", 0)
+    if sample is None or repeat >= state.ask.repeats:
+        return None
+    return state, sample * state.ask.repeats + repeat
+
+
+def _drop_torn_line(path: Path) -> None:
+    with path.open("r+b") as file:
+        size = position = file.seek(0, os.SEEK_END)
+        while position:
+            start = max(0, position - 65536)
+            file.seek(start)
+            newline = file.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                position = start + newline + 1
+                break
+            position = start
+        if position < size:
+            file.truncate(position)
+
+
+def _difference(before: Any, now: Any, path: str = "") -> str:
+    """Return the first place where two descriptions differ, in words; '' when they agree."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            place = f"{path}.{key}" if path else key
+            if key not in before or key not in now:
+                return f"{place} is {'new' if key not in before else 'gone'}"
+            if found := _difference(before[key], now[key], place):
+                return found
+        return ""
+    return "" if before == now else f"{path} was {before!r} and is now {now!r}"
+
+
+def _unwritable(folder: Path, error: OSError) -> RunFolderError:
+    if error.errno == errno.ENOSPC:
+        return RunFolderError(
+            f"{folder}: the disk is full. What is written is kept: free some space and run the same command."
+        )
+    return RunFolderError(f"{folder}: cannot be written: {error.strerror or error}. Choose another --out.")

@@ -1,0 +1,279 @@
+"""The runner: matrix -> generations -> verdicts -> scores, pipelined, resumable at any point.
+
+The main thread asks the model; each judge works on a thread of its own; both append to the run log.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from types import FrameType
+from typing import Protocol
+
+from unisandbox.asking import Asked, Patience, generate, make_request
+from unisandbox.backend import Backend
+from unisandbox.errors import BackendError, JudgeError, UnisandboxError
+from unisandbox.judge import Judge
+from unisandbox.judging import Judged, JudgeStage, to_judge
+from unisandbox.matrix import Ask, JudgeChoice, Matrix, Model, Trial
+from unisandbox.records import Generation, Verdict
+from unisandbox.run_log import ANSWERED, FAILED, AskState, RunLog, standing
+from unisandbox.scores import CODES
+from unisandbox.specs import build
+
+BATCH = 16
+"""Requests at once, for backends that do not say what they like."""
+
+
+class Progress(Protocol):
+    """Told what happens; never decides anything. Called from several threads."""
+
+    def plan(self, generations: int, verdicts: int) -> None:
+        """How much there is to do."""
+
+    def asking(self, ask: Ask) -> None:
+        """A new ask begins."""
+
+    def generated(self, error: bool) -> None:
+        """One generation is logged."""
+
+    def judged(self, error: bool) -> None:
+        """One verdict is logged."""
+
+    def say(self, message: str) -> None:
+        """Something the user should read."""
+
+
+class Silent:
+    """A progress display that shows nothing."""
+
+    def plan(self, generations: int, verdicts: int) -> None:
+        """Nothing."""
+
+    def asking(self, ask: Ask) -> None:
+        """Nothing."""
+
+    def generated(self, error: bool) -> None:
+        """Nothing."""
+
+    def judged(self, error: bool) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """To the error stream."""
+        print(message, file=sys.stderr)
+
+
+class Runner:
+    """One run of a matrix into a log."""
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        log: RunLog,
+        *,
+        batch_size: int | None = None,
+        tries: int = 3,
+        progress: Progress | None = None,
+    ) -> None:
+        self._matrix = matrix
+        self._log = log
+        self._batch_size = batch_size
+        self._tries = tries
+        self._progress: Progress = progress or Silent()
+        self.states = {ask.id: AskState(ask) for ask in matrix.asks}
+        self._stages: dict[str, JudgeStage] = {}
+        self._write = threading.Lock()
+        self.stopped = False
+        """Whether the user asked to stop before the end."""
+
+    def run(self, judges: dict[str, Judge]) -> None:
+        """Ask and judge all that is missing; raises BackendError or JudgeError when one gives up for good.
+
+        Whatever is asked before that is logged, and the same command goes on from there.
+        """
+        self._log.load(self.states)
+        self._plan()
+        self._stages = {
+            label: JudgeStage(
+                judge, partial(self._write_verdict, label), Patience(label, JudgeError, self._tries)
+            )
+            for label, judge in judges.items()
+        }
+        try:
+            with self._stopping_gently():
+                self._judge_what_is_waiting()
+                for model in self._matrix.models:
+                    self._run_model(model)
+        except KeyboardInterrupt:
+            for stage in self._stages.values():
+                stage.drop()
+            raise
+        finally:
+            for stage in self._stages.values():
+                stage.finish()
+        self._raise_judge_failure()
+
+    def _plan(self) -> None:
+        missing = sum(sum(1 for _ in state.missing()) for state in self.states.values())
+        waiting = sum(
+            len(state.unjudged(label)) for state in self.states.values() for label in state.verdicts
+        )
+        new = sum(sum(1 for _ in state.missing()) * len(state.verdicts) for state in self.states.values())
+        self._progress.plan(missing, waiting + new)
+
+    def _judge_what_is_waiting(self) -> None:
+        """Hand over generations that were logged, but not judged, before the last end."""
+        for state in self.states.values():
+            waiting = {label: state.unjudged(label) for label in state.verdicts}
+            if not any(waiting.values()):
+                continue
+            for index, generation in self._log.generations_of(state.ask, set().union(*waiting.values())):
+                judged = to_judge(state.ask, state.ask.trial(index), generation)
+                for label, trials in waiting.items():
+                    if index in trials:
+                        trials.discard(index)
+                        self._stages[label].put(judged)
+                if self._interrupted():
+                    return
+
+    def _run_model(self, model: Model) -> None:
+        todo = [
+            state
+            for state in self.states.values()
+            if state.ask.model.label == model.label and any(True for _ in state.missing())
+        ]
+        if not todo or self._interrupted():
+            return
+        backend = load_backend(model)
+        patience = Patience(model.label, BackendError, self._tries)
+        try:
+            for state in todo:
+                self._progress.asking(state.ask)
+                self._run_ask(backend, state, patience)
+                for stage in self._stages.values():
+                    stage.flush()
+        finally:
+            if callable(close := getattr(backend, "close", None)):
+                close()
+
+    def _run_ask(self, backend: Backend, state: AskState, patience: Patience) -> None:
+        ask = state.ask
+        before = self._earlier(ask)
+        size = self._batch_size or int(getattr(backend, "batch_size", BATCH))
+        missing = iter(list(state.missing()))
+        while batch := list(islice(missing, size)):
+            if self._interrupted():
+                return
+            asked: dict[str, Asked] = {}
+            for index in batch:
+                trial = ask.trial(index)
+                made = make_request(ask, trial, before.get(index))
+                if isinstance(made, Asked):
+                    asked[trial.key] = made
+                else:
+                    self._generated(state, trial, "", made)
+            for generation in generate(backend, ask, list(asked.values()), patience):
+                one = asked[generation.key]
+                self._generated(state, one.trial, one.request.prompt.text, generation)
+
+    def _earlier(self, ask: Ask) -> dict[int, Generation]:
+        """Return the generations that this mode is made from."""
+        if ask.mode.after is None:
+            return {}
+        return dict(
+            self._log.generations_of(self.states[(ask.task.name, ask.mode.after, ask.model.label)].ask)
+        )
+
+    def _generated(self, state: AskState, trial: Trial, prompt: str, generation: Generation) -> None:
+        ask = state.ask
+        self._log.generation(ask, trial, prompt, generation)
+        stand = state.generated[trial.index] = standing(generation.finish, generation.image is not None)
+        self._progress.generated(stand == FAILED)
+        if stand == FAILED:
+            for _ in state.verdicts:
+                self._progress.judged(True)
+            return
+        judged = to_judge(ask, trial, generation)
+        for label in state.verdicts:
+            if stand == ANSWERED:
+                self._stages[label].put(judged)
+            else:
+                self._no_answer(label, judged)
+
+    def _no_answer(self, label: str, judged: Judged) -> None:
+        """Log that there was nothing to judge: the model's own failure, kept apart from a wrong answer."""
+        finish = judged.generation.finish
+        assert finish in ("empty", "refused", "truncated")
+        reason = str(judged.generation.notes.get("reason", ""))
+        self._write_verdict(label, judged, Verdict(judged.trial.key, finish, reason))
+
+    def _write_verdict(self, label: str, judged: Judged, verdict: Verdict) -> None:
+        """Called from the judges' threads too."""
+        ask, trial = judged.ask, judged.trial
+        with self._write:
+            self._log.verdict(ask, trial, label, judged.rubric.name, judged.target, verdict)
+        self.states[ask.id].verdicts[label][trial.index] = CODES[verdict.outcome]
+        self._progress.judged(verdict.outcome == "error")
+
+    def _interrupted(self) -> bool:
+        self._raise_judge_failure()
+        return self.stopped
+
+    def _raise_judge_failure(self) -> None:
+        for stage in self._stages.values():
+            if stage.failure is not None:
+                raise stage.failure
+
+    @contextmanager
+    def _stopping_gently(self) -> Iterator[None]:
+        """On the first Ctrl-C finish what is in flight; on the second stop at once."""
+
+        def stop(signum: int, frame: FrameType | None) -> None:
+            if self.stopped:
+                raise KeyboardInterrupt
+            self.stopped = True
+            self._progress.say("Finishing what is in flight. Press Ctrl-C again to stop at once.")
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def load_backend(model: Model) -> Backend:
+    """Build a model's backend; raises UsageError for bad options, BackendError when it cannot be loaded."""
+    options = {key: value for key, value in model.spec.options.items() if key != "draws"}
+    backend = _load(f"model {model.spec.name!r}", model.entry.load(), options, BackendError)
+    if not isinstance(backend, Backend):
+        raise BackendError(f"The factory of model {model.spec.name!r} returned no backend: {backend!r}.")
+    return backend
+
+
+def load_judge(choice: JudgeChoice) -> Judge:
+    """Build a judge; raises UsageError for bad options, JudgeError when it cannot be loaded."""
+    spec = choice.spec
+    judge = _load(f"judge {spec.name!r}", choice.entry.load(), spec.options, JudgeError)
+    if not isinstance(judge, Judge):
+        raise JudgeError(f"The factory of judge {spec.name!r} returned no judge: {judge!r}.")
+    return judge
+
+
+def _load(
+    what: str, factory: Callable[..., object], options: Mapping[str, str], kind: type[UnisandboxError]
+) -> object:
+    try:
+        return build(what, factory, options)
+    except UnisandboxError:
+        raise
+    except Exception as error:
+        raise kind(f"The {what} cannot be loaded: {type(error).__name__}: {error}") from error
