@@ -57,8 +57,8 @@ class Folder:
         fields: Fields = request.sample.fields if request.sample else {}
         if "stem" not in fields or request.mode not in PUBLISHED_MODES:
             raise BackendError(
-                f"The published layout has no place for task {request.task!r} in mode {request.mode!r}: it holds "
-                "the published_* tasks in the modes direct and cot. Use layout=unisandbox for others."
+                f"The published layout has no place for task {request.task!r} in mode {request.mode!r}: "
+                "it holds published_* tasks in the modes direct and cot. Use layout=unisandbox for others."
             )
         name = str(fields.get("image", request.sample_id))
         return self._path / "test" / PUBLISHED_MODES[request.mode] / str(fields["stem"]) / name
@@ -101,7 +101,7 @@ def _missing(request: Request, reason: str) -> Generation:
 
 @lru_cache(maxsize=64)
 def _thoughts(path: Path) -> Mapping[str, str]:
-    """Return the published thoughts by picture, where they were kept; raises BackendError for a broken file."""
+    """Return the published thoughts by picture, if they were kept; raises BackendError for a broken file."""
     if not path.is_file():
         return {}
     try:

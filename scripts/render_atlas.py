@@ -150,9 +150,9 @@ def pansy(sketch: Sketch) -> None:
 def sock(sketch: Sketch) -> None:
     leg = [(34, 4), (68, 4), (68, 52), (60, 74), (34, 92), (16, 96), (6, 88), (8, 76), (30, 62), (34, 46)]
     sketch.shape(leg, "#e2483d", "#96241c", 2)
-    sketch.box(32, 3, 70, 17, 3, "#fff3df")
+    sketch.box(32, 3, 70, 17, 3, "#3f78c4")
     for top in (26, 40):
-        sketch.box(34, top, 68, top + 7, 0, "#fff3df")
+        sketch.box(34, top, 68, top + 7, 0, "#3f78c4")
     sketch.shape([(58, 76), (68, 52), (50, 58)], "#f5b942")
     sketch.shape([(20, 68), (30, 93), (16, 96), (6, 88), (8, 76)], "#f5b942")
     sketch.line([*leg, leg[0]], "#96241c", 2)

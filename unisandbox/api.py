@@ -13,15 +13,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from unisandbox.backend import describe
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
 from unisandbox.matrix import Matrix, resolve
-from unisandbox.options import MINIMUM, RunOptions, option_names
+from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import RESULTS, RUN, RunLog, read_json
 from unisandbox.runner import Progress, Runner, load_judge
-from unisandbox.specs import parse_spec
+from unisandbox.specs import HIDDEN, parse_spec
 from unisandbox.task import Task, with_options
 
 __all__ = ["load_run", "plan", "run"]
@@ -48,14 +49,20 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
         name, default = option.name, option.default
         if name in values and isinstance(default, tuple):
             value = values[name]
-            single = value is None or isinstance(value, (str, Path))
-            values[name] = tuple(value if not single else [value] if value else [])
+            several = [] if value is None or value == "" else value
+            words = tuple(several if isinstance(several, (list, tuple)) else [several])
+            if not all(isinstance(word, (str, Path)) for word in words):
+                raise UsageError(f"{name}={value!r}: expected words.")
+            values[name] = words
     options = RunOptions(**values)
     for name, least in MINIMUM.items():
         value = getattr(options, name)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        if value is None and getattr(DEFAULTS, name) is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name}={value!r}: expected a whole number of at least {least}.")
-    if not 0 <= options.min_coverage <= 1:
+    share = options.min_coverage
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         raise UsageError(f"min_coverage={options.min_coverage!r}: expected a share from 0 to 1.")
     if options.fresh and options.out is None:
         raise UsageError("--fresh starts over in a folder that --out names: add --out DIR.")
@@ -89,6 +96,8 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     folder = Path(options.out) if options.out else new_folder(options)
     with RunLog(folder, fresh=options.fresh) as log:
         log.begin(matrix.describe(), about(options, matrix))
+        for label, judge in judges.items():
+            log.note("judges", label, describe(judge))
         runner = Runner(matrix, log, batch_size=options.batch_size, tries=options.tries, progress=progress)
         try:
             runner.run(judges)
@@ -106,6 +115,8 @@ def resume(folder: Path, *, progress: Progress | None = None) -> Results:
 def saved_options(folder: Path) -> RunOptions:
     """Return the options that a run folder was started with."""
     given = {**read_json(folder / RUN)["options"], "out": folder, "fresh": False}
+    if any(HIDDEN in text for text in (*given["models"], *given["judges"])):
+        raise UsageError(f"{folder}: an option that is a secret is not kept. Give the whole command again.")
     given["include_path"] = tuple(map(Path, given["include_path"]))
     return make_options(given)
 

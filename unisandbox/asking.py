@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, get_args
 
 from unisandbox.backend import Backend
 from unisandbox.errors import UnisandboxError
 from unisandbox.matrix import Ask, Trial
 from unisandbox.prompts import CONCLUSION, conclusion, with_thought
-from unisandbox.records import Generation, Prompt, Request, Turn
+from unisandbox.records import Finish, Generation, Image, Prompt, Request, Turn
 
 THINK = (
     "{question}\n\nDo not draw yet. First work out, step by step and in words, what the picture must show. "
@@ -79,8 +79,9 @@ def answered(
         raise
     except Exception as error:
         reason = _reason(error)
+    tries = patience.tries - 1 if len(items) == 1 else max(1, patience.tries - 1)  # a neighbour may be to blame
     for item in pending.values():
-        late, fault = _alone(ask, item, patience.tries - 1) if reason else (None, "")
+        late, fault = _alone(ask, item, tries) if reason else (None, "")
         if late is not None:
             patience.answered()
             yield late
@@ -105,7 +106,7 @@ def _alone(
         reraise=True,
     )
     try:
-        return attempts(lambda: next(iter(ask([item])))), ""
+        return attempts(lambda: next(answer for answer in ask([item]) if answer.key == item.key)), ""
     except UnisandboxError:
         raise
     except StopIteration:
@@ -142,7 +143,8 @@ def make_request(ask: Ask, trial: Trial, before: Generation | None) -> Asked | G
     task, mode, sample = ask.task, ask.mode, trial.sample
     if mode.after:
         if before is None or before.finish == "error":
-            reason = f"no {mode.after} generation to start from"
+            why = f": {before.error}" if before is not None and before.error else ""
+            reason = f"no {mode.after} generation to start from{why}"
             return Generation(trial.key, finish="error", error=reason)
         missing = before.thought if mode.name == "refined" else before.image
         if missing is None or missing == "":
@@ -178,24 +180,49 @@ def generate(backend: Backend, ask: Ask, asked: Sequence[Asked], patience: Patie
     if ask.mode.name == "cot" and "think" not in ask.model.entry.does:
         yield from _in_two_calls(backend, ask, asked, patience)
     else:
-        for generation in answered(backend.generate, requests, failed_generation, patience):
+        for generation in answered(_checked(backend), requests, failed_generation, patience):
             yield settled(generation, ask.mode.output)
+
+
+def _checked(backend: Backend) -> Callable[[Sequence[Request]], Iterator[Generation]]:
+    """Return ``backend.generate``, failing by name where it yields what cannot be logged or judged."""
+
+    def ask(requests: Sequence[Request]) -> Iterator[Generation]:
+        for generation in backend.generate(requests):
+            if fault := _misshapen(generation):
+                raise TypeError(f"the backend yielded {fault}")
+            yield generation
+
+    return ask
+
+
+def _misshapen(generation: object) -> str:
+    if not isinstance(generation, Generation):
+        return f"a {type(generation).__name__}, expected Generation"
+    if generation.finish not in get_args(Finish):
+        return f"finish={generation.finish!r}, expected one of {', '.join(get_args(Finish))}"
+    for name, kind in (("image", Image), ("text", str), ("thought", str)):
+        value = getattr(generation, name)
+        if value is not None and not isinstance(value, kind):
+            return f"{name} as a {type(value).__name__}, expected unisandbox.Image or str or None"
+    return ""
 
 
 def _in_two_calls(
     backend: Backend, ask: Ask, asked: Sequence[Asked], patience: Patience
 ) -> Iterator[Generation]:
     """Ask for the thought as text, then re-issue it with its conclusion for the picture."""
-    first = {one.request.key: _thought_request(ask, one) for one in asked}
+    first = [_thought_request(ask, one) for one in asked]
     thoughts: dict[str, Generation] = {}
-    for generation in answered(backend.generate, list(first.values()), failed_generation, patience):
+    for generation in answered(_checked(backend), first, failed_generation, patience):
         thought = settled(generation, "text")
         if thought.text and thought.finish in ("complete", "truncated"):
             thoughts[thought.key] = thought
         else:
-            yield replace(thought, text=None, thought=thought.text)
+            notes = {**thought.notes, "thinking": "two calls"}
+            yield replace(thought, image=None, text=None, thought=thought.text, notes=notes)
     second = [_with_given_thought(one, thoughts) for one in asked if one.request.key in thoughts]
-    for generation in answered(backend.generate, second, failed_generation, patience):
+    for generation in answered(_checked(backend), second, failed_generation, patience):
         thought = thoughts[generation.key]
         notes = {**generation.notes, "thinking": "two calls"}
         if thought.finish == "truncated":

@@ -1,4 +1,4 @@
-"""The catalog: every task file and rubric that is installed or pointed at, found by name, family, tag or glob."""
+"""The catalog: every task file and rubric at hand, found by name, family, tag, glob or path."""
 
 from __future__ import annotations
 

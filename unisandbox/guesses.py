@@ -5,10 +5,10 @@ Stands beside every score, so that "near zero" and "near chance" are not taken f
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -29,6 +29,10 @@ class GuessSpec(BaseModel):
     field that lists it, or a list of fields."""
 
 
+Answer = tuple[tuple[str, ...], tuple[str, ...]]
+"""Slots, and what is said in them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guess:
     """A strategy and its expected score over units."""
@@ -38,32 +42,62 @@ class Guess:
 
 
 def guesses(
-    spec: GuessSpec, samples: Sequence[Sample], targets: Sequence[Mapping[str, Any]], where: str
+    spec: GuessSpec,
+    samples: Sequence[Sample],
+    target: Callable[[Sample], Mapping[str, Any]],
+    matches: Callable[[Sample, Mapping[str, Any]], bool],
+    where: str,
 ) -> tuple[Guess, ...]:
-    """Return each strategy's expected score; a unit counts when all its samples are right."""
-    slots = spec.constant if spec.constant is not None else list(targets[0])
-    for slot in slots:
-        if slot not in targets[0]:
-            raise TaskFileError(f"{where}.guesses.constant: {unknown('slot', slot, targets[0])}")
-    keys = [tuple(str(target.get(slot)) for slot in slots) for target in targets]
-    names = " and ".join(slots)
-    commonest, _ = min(Counter(keys).items(), key=lambda item: (-item[1], item[0]))
-    found = []
-    if slots:
-        always = [float(key == commonest) for key in keys]
-        found.append(Guess(f"always {' '.join(commonest)} ({names})", _over_units(samples, always)))
-        uniform = [1 / len(set(keys))] * len(keys)
-        found.append(Guess(f"any {names} at random", _over_units(samples, uniform)))
+    """Return each strategy's expected score; a unit counts when all its samples are right.
+
+    ``matches`` says whether slots, filled in by a guess, would be judged correct.
+    """
+    example = target(samples[0])
+    found = list(_constants(spec, samples, target, example, where))
     for slot, listing in spec.among.items():
-        if slot not in {**targets[0], "target": None}:
-            raise TaskFileError(f"{where}.guesses.among: {unknown('slot', slot, [*targets[0], 'target'])}")
-        rates = [
-            _share(_listed(sample, listing, f"{where}.guesses.among.{slot}"), target, slot)
-            for sample, target in zip(samples, targets, strict=True)
-        ]
+        if slot not in {**example, "target": None}:
+            raise TaskFileError(f"{where}.guesses.among: {unknown('slot', slot, [*example, 'target'])}")
+        place = f"{where}.guesses.among.{slot}"
+        rates = (
+            _share(_listed(sample, listing, place), sample, target(sample), slot, matches)
+            for sample in samples
+        )
         named = listing if isinstance(listing, str) else slot + "s"
         found.append(Guess(f"one of the {named} at random", _over_units(samples, rates)))
     return tuple(found)
+
+
+def _constants(
+    spec: GuessSpec,
+    samples: Sequence[Sample],
+    target: Callable[[Sample], Mapping[str, Any]],
+    example: Mapping[str, Any],
+    where: str,
+) -> Iterator[Guess]:
+    """Yield what the commonest answer scores, and any answer at random."""
+    for slot in spec.constant or ():
+        if slot not in example:
+            raise TaskFileError(f"{where}.guesses.constant: {unknown('slot', slot, example)}")
+    if spec.constant == []:
+        return
+    numbers: dict[Answer, int] = {}  # answers are few or many, so they are kept once and numbered
+    keys = array("l")
+    for sample in samples:
+        slots = target(sample)
+        guessed = [slot for slot in slots if spec.constant is None or slot in spec.constant]
+        answer = tuple(guessed), tuple(str(slots[slot]) for slot in guessed)
+        keys.append(numbers.setdefault(answer, len(numbers)))
+    # a question tells which slots it asks for, so there is one commonest answer for each set of slots
+    answers = list(numbers)
+    kinds = Counter(slots for slots, _ in answers)
+    commonest: dict[tuple[str, ...], int] = {}
+    for key, _ in Counter(keys).most_common():
+        commonest.setdefault(answers[key][0], key)
+    names = " or ".join(" and ".join(slots) for slots in kinds)
+    said = " or ".join(" ".join(answers[commonest[slots]][1]) for slots in kinds)
+    best = set(commonest.values())
+    yield Guess(f"always {said} ({names})", _over_units(samples, (float(key in best) for key in keys)))
+    yield Guess(f"any {names} at random", _over_units(samples, (1 / kinds[answers[key][0]] for key in keys)))
 
 
 def best_guess(found: Sequence[Guess]) -> Guess:
@@ -79,14 +113,20 @@ def _listed(sample: Sample, listing: str | Sequence[str], where: str) -> list[An
     return list(sample.fields[listing]) if isinstance(listing, str) else [sample.fields[f] for f in fields]
 
 
-def _share(listed: Sequence[Any], target: Mapping[str, Any], slot: str) -> float:
+def _share(
+    listed: Sequence[Any],
+    sample: Sample,
+    target: Mapping[str, Any],
+    slot: str,
+    matches: Callable[[Sample, Mapping[str, Any]], bool],
+) -> float:
     """Return how much of the list is right."""
-    right = target if slot == "target" else target[slot]
-    return sum(item == right or str(item) == str(right) for item in listed) / len(listed) if listed else 0.0
+    filled = [item if slot == "target" else {**target, slot: item} for item in listed]
+    return sum(matches(sample, slots) for slots in filled) / len(filled) if filled else 0.0
 
 
-def _over_units(samples: Sequence[Sample], rates: Sequence[float]) -> float:
-    units: dict[str, list[float]] = defaultdict(list)
+def _over_units(samples: Sequence[Sample], rates: Iterable[float]) -> float:
+    units: dict[str, float] = {}
     for sample, rate in zip(samples, rates, strict=True):
-        units[sample.unit].append(rate)
-    return round(sum(prod(unit) for unit in units.values()) / len(units), 12)
+        units[sample.unit] = units.get(sample.unit, 1.0) * rate
+    return round(sum(units.values()) / len(units), 12)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar, get_args
 
 from unisandbox.asking import Patience, answered
 from unisandbox.judge import Case, Judge, View, match_by_rules
 from unisandbox.matrix import Ask, Trial
-from unisandbox.records import Fields, Generation, Observation, Verdict
+from unisandbox.records import Fields, Generation, Observation, Outcome, Verdict
 from unisandbox.rubric import Rubric
 
 BATCH = 32
@@ -46,7 +48,7 @@ class JudgeStage:
         self._judge = judge
         self._report = report
         self._patience = patience
-        self._batch = int(getattr(judge, "batch_size", BATCH))
+        self._batch = int(getattr(judge, "batch_size", None) or BATCH)
         self._queue: queue.Queue[list[Judged] | None] = queue.Queue(max(2, waiting // self._batch))
         self._filling: list[Judged] = []
         self._seen: OrderedDict[tuple[str, str], Observation] = OrderedDict()
@@ -68,7 +70,9 @@ class JudgeStage:
             self._filling = []
 
     def finish(self) -> None:
-        """Judge all that is waiting, then stop."""
+        """Judge all that is waiting, then stop; after ``drop`` there is nothing to wait for."""
+        if self._dropped:
+            return
         self.flush()
         self._queue.put(None)
         self._thread.join()
@@ -76,12 +80,16 @@ class JudgeStage:
     def drop(self) -> None:
         """Stop without judging what is waiting: it is logged, and judged on the next start."""
         self._dropped = True
+        with suppress(queue.Full):  # full: the thread finds out by the next batch
+            self._queue.put_nowait(None)
 
     def _work(self) -> None:
-        while (batch := self._queue.get()) is not None:
-            if self.failure is None and not self._dropped:
+        while (batch := self._queue.get()) is not None and not self._dropped:
+            if self.failure is None:
                 try:
                     for judged, verdict in self._verdicts(batch):
+                        if self._dropped:
+                            return
                         self._report(judged, verdict)
                 except BaseException as error:  # raised again in the main thread
                     self.failure = error
@@ -96,7 +104,8 @@ class JudgeStage:
                 cases.append(case)
             else:  # there is nothing to hold against the target
                 yield judged, match_by_rules(case)
-        for verdict in answered(self._judge.match, cases, _failed_verdict, self._patience):
+        match = _checked(self._judge.match, Verdict)
+        for verdict in answered(match, cases, _failed_verdict, self._patience):
             yield by_key[verdict.key], verdict
 
     def _observations(self, batch: Sequence[Judged]) -> Iterator[Observation]:
@@ -117,7 +126,8 @@ class JudgeStage:
                 asked.add(name)
                 name_of[view.key] = name
                 fresh.append(view)
-        for seen in answered(self._judge.observe, fresh, _failed_observation, self._patience):
+        observe = _checked(self._judge.observe, Observation)
+        for seen in answered(observe, fresh, _failed_observation, self._patience):
             if (picture := name_of.get(seen.key)) is not None:
                 self._seen[picture] = seen
             yield seen
@@ -138,6 +148,28 @@ def _view(judged: Judged) -> View:
         return View(trial.key, judged.rubric, image=judged.generation.image)
     names = ask.task.names(ask.mode.name, trial.sample)
     return View(trial.key, judged.rubric, text=judged.generation.text, names=names)
+
+
+Put = TypeVar("Put")
+Got = TypeVar("Got", Observation, Verdict)
+
+
+def _checked(
+    ask: Callable[[Sequence[Put]], Iterable[Got]], kind: type[Got]
+) -> Callable[[Sequence[Put]], Iterator[Got]]:
+    """Return a judge's stage, failing by name where it yields what cannot be logged or counted."""
+
+    def checked(items: Sequence[Put]) -> Iterator[Got]:
+        for answer in ask(items):
+            if not isinstance(answer, kind):
+                found = type(answer).__name__
+                raise TypeError(f"the judge yielded a {found}, expected {kind.__name__}")
+            if isinstance(answer, Verdict) and answer.outcome not in get_args(Outcome):
+                known = ", ".join(get_args(Outcome))
+                raise TypeError(f"the judge yielded outcome={answer.outcome!r}, expected one of {known}")
+            yield answer
+
+    return checked
 
 
 def _failed_observation(view: View, reason: str) -> Observation:

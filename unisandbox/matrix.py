@@ -7,6 +7,7 @@ judge of it makes one cell.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -89,10 +90,10 @@ class Ask:
         return len(self.samples) * self.repeats
 
     @cached_property
-    def unit_of(self) -> tuple[int, ...]:
+    def unit_of(self) -> Sequence[int]:
         """The number of each sample's unit."""
         numbers: dict[str, int] = {}
-        return tuple(numbers.setdefault(sample.unit, len(numbers)) for sample in self.samples)
+        return array("l", (numbers.setdefault(sample.unit, len(numbers)) for sample in self.samples))
 
     @property
     def units(self) -> int:

@@ -21,7 +21,9 @@ from unisandbox.records import Fields, Turn
 
 @lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment.globals = {"range": environment.globals["range"]}  # every render copies them
+    return environment
 
 
 class Template:
@@ -31,20 +33,23 @@ class Template:
     'Draw 3 cups.'
     """
 
-    __slots__ = ("_field", "_render", "source", "where")
+    __slots__ = ("_field", "_render", "literal", "source", "where")
 
     def __init__(self, source: str, where: str) -> None:
         self.source = source
         self.where = where
         only = re.fullmatch(r"\{\{\s*(\w+)\s*\}\}", source)
-        self._field = only[1] if only else None  # half of all templates; a look-up is 10 times a render
+        self._field = only[1] if only else None  # half of all templates; ten times as fast as a render
         try:
             self._render = _environment().from_string(source).render
         except TemplateError as error:
             raise TaskFileError(f"{where}: not a valid Jinja template: {error}") from None
+        self.literal: str | None = None if re.search(r"\{[{%#]", source) else self._render()
 
     def render(self, fields: Fields) -> str:
         """Fill in the fields; raises TaskFileError naming a missing variable and the ones there are."""
+        if self.literal is not None:
+            return self.literal
         if self._field is not None and isinstance(value := fields.get(self._field), str):
             return value
         try:

@@ -88,8 +88,7 @@ class Slot(BaseModel):
     def read(self, text: str, names: Sequence[str] = ()) -> Any:
         """Find the slot's value in free text; None when it is not there or not unambiguous."""
         if self.type == "count":
-            numbers = re.findall(rf"-?\d+|\b(?:{'|'.join(NUMBERS)})\b", text.lower())
-            return _count(numbers[-1]) if numbers else None
+            return _last_number(text.lower())
         if self.type == "text":
             return _plain(text) or None
         if self.type == "kinds":
@@ -171,17 +170,53 @@ class Rubric:
     def read(self, text: str, names: Sequence[str] = ()) -> dict[str, Any]:
         """Fill the slots from words: ``slot: value`` where it is written so, else from the whole answer.
 
-        Words before a final "Answer:" are left out, and so is anything in think tags.
+        Words before a final "Answer:" are left out, and so is anything in think tags, closed or not.
         """
-        text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
-        final = re.split(r"answer\s*(?:is)?\s*[:=]", text, flags=re.IGNORECASE)[-1]
-        filled = {}
+        text = re.sub(r"<think>.*?(?:</think>|\Z)", "", text, flags=re.DOTALL | re.IGNORECASE)
+        text = re.split(r"</think>", text, flags=re.IGNORECASE)[-1]  # some models are started inside the tag
+        parts, rest = self._parts(re.split(r"answer[\s*_]*(?:is)?[\s*_]*[:=]", text, flags=re.IGNORECASE)[-1])
+        found = {name: slot.read(parts.get(name, rest), names) for name, slot in self.slots.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _parts(self, text: str) -> tuple[dict[str, str], str]:
+        """Split words into what they say of single slots by name, and the rest, which may be of any.
+
+        So "white hair" says nothing of the complexion.
+        """
+        parts: dict[str, str] = {}
+
+        def take(found: re.Match[str]) -> str:
+            name = next(name for name in self.slots if name.lower() == found[1].lower())
+            said, after = found[2], ""
+            if self.slots[name].values:  # words; a text may have dots in it
+                said, _, after = said.partition(". ")
+            parts[name] = said
+            return f";{after}"
+
+        rest = self._labels.sub(take, text)
+        for name, pattern in self._beside.items():
+            if name not in parts and (near := pattern.findall(rest)):
+                parts[name] = ", ".join(word for hit in near for word in hit)
+                rest = pattern.sub(",", rest)
+        return parts, rest
+
+    @cached_property
+    def _labels(self) -> re.Pattern[str]:
+        """``hair: black``, ``**Hair:** black``, ``"hair": "black",``, ``Hair colour: black``."""
+        label = rf"\b({'|'.join(map(re.escape, self.slots))})\b(?: colou?r| tone| group)?\W{{0,4}}[:=][\s*_]*"
+        return re.compile(rf"{label}((?:(?!{label.replace('(', '(?:', 1)})[^;\n])*)", re.IGNORECASE)
+
+    @cached_property
+    def _beside(self) -> dict[str, re.Pattern[str]]:
+        """``white hair``, ``white-haired``, ``hair is long and white``; not ``black or white hair``."""
+        patterns = {}
         for name, slot in self.slots.items():
-            part = _labelled(name, final) or (_before(name, final) if slot.values else "") or final
-            value = slot.read(part, names)
-            if value is not None:
-                filled[name] = value
-        return filled
+            word = rf"({'|'.join(map(re.escape, sorted(slot.words, key=len, reverse=True)))})"
+            before = rf"(?<!\w)(?<!\bor ){word}[\s-]+{re.escape(name)}(?:ed)?\b"
+            after = rf"\b{re.escape(name)}\s+(?:is|was|looks)\s+(?:\w+\s+(?:and\s+)?)?{word}(?!\w|\s+or\b)"
+            if slot.values:
+                patterns[name] = re.compile(f"{before}|{after}", re.IGNORECASE)
+        return patterns
 
     def say(self, slots: Fields) -> str:
         """Put filled slots into words that ``read`` understands.
@@ -205,18 +240,6 @@ def say(slots: Fields) -> str:
     return "; ".join(f"{name}: {word}" for name, word in words.items())
 
 
-def _labelled(name: str, text: str) -> str:
-    """Return what stands behind ``name:``."""
-    found = re.search(rf"\b{name}\b\W{{0,4}}[:=]\s*([^;\n]*)", text, flags=re.IGNORECASE)
-    return found[1] if found else ""
-
-
-def _before(name: str, text: str) -> str:
-    """Return the word before ``name``: "white hair" says something of the hair, not of the complexion."""
-    found = re.search(rf"(\S+)\s+{name}\b", text, flags=re.IGNORECASE)
-    return found[1] if found else ""
-
-
 def _plain(text: str) -> str:
     """Case, accents' forms, quotes and outer punctuation do not count."""
     text = unicodedata.normalize("NFKC", text).casefold().strip()
@@ -229,13 +252,27 @@ def _count(value: Any) -> int | None:
     text = str(value).strip().lower()
     if text in NUMBERS:
         return NUMBERS[text]
-    return int(text) if re.fullmatch(r"-?\d+", text) else None
+    return int(text.partition(".")[0]) if re.fullmatch(r"-?\d+(?:\.0+)?", text) else None
+
+
+_NUMBER = re.compile(rf"(?<!\w)-?\d+(?:\.\d+)?|(?<![\w-])(?:{'|'.join(NUMBERS)})(?![\w-])")
+_PRONOUN = re.compile(r"\b(?:each|every|this|that|which|another|no) one\b")
+
+
+def _last_number(text: str) -> int | None:
+    """Return the number that the words end on; None for a range or a choice such as "2 or 3"."""
+    found = list(_NUMBER.finditer(_PRONOUN.sub("", text)))
+    if len(found) > 1 and re.fullmatch(
+        r"\s*(?:or|to|and|[-–—])\s*", found[0].string[found[-2].end() : found[-1].start()]
+    ):
+        return None
+    return _count(found[-1][0]) if found else None
 
 
 @lru_cache(maxsize=4096)
 def _kind(word: str) -> str | None:
     """Our kind's name, or the singular of a word we have no sprite for."""
-    plain = re.sub(r"^(?:an?|the|some|\d+)\s+", "", _plain(word))
+    plain = re.sub(rf"^(?:an?|the|some|\d+|{'|'.join(NUMBERS)})\s+", "", _plain(word))
     if kind := find_kind(plain):
         return kind.name
     return _singular(plain) or None

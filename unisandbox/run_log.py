@@ -130,9 +130,15 @@ class RunLog:
         self.write_json(RUN, {"format": FORMAT, "matrix": matrix, **about})
         return False
 
+    def note(self, section: str, name: str, value: Mapping[str, Any]) -> None:
+        """Add to ``run.json`` what a model or judge says of itself, once it is loaded."""
+        about = read_json(self.folder / RUN)
+        about.setdefault(section, {})[name] = dict(value)
+        self.write_json(RUN, about)
+
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a file whole or not at all."""
-        self._write_whole(self.folder / name, (json.dumps(value, indent=1) + "\n").encode())
+        self._write_whole(self.folder / name, (json.dumps(value, indent=1, default=str) + "\n").encode())
 
     def _write_whole(self, path: Path, data: bytes) -> None:
         beside = path.with_name(f".{path.name}.part")

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Protocol
 
 from unisandbox.asking import Asked, Patience, generate, make_request
-from unisandbox.backend import Backend
+from unisandbox.backend import Backend, describe
 from unisandbox.errors import BackendError, JudgeError, UnisandboxError
 from unisandbox.judge import Judge
 from unisandbox.judging import Judged, JudgeStage, to_judge
@@ -151,6 +151,7 @@ class Runner:
         if not todo or self._interrupted():
             return
         backend = load_backend(model)
+        self._log.note("backends", model.label, describe(backend))
         patience = Patience(model.label, BackendError, self._tries)
         try:
             for state in todo:

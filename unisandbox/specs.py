@@ -13,6 +13,7 @@ import yaml
 from unisandbox.errors import UsageError, unknown
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+HIDDEN = "***"
 SECRET = re.compile(r"(?:^|_)(?:key|token|secret|password)$", re.IGNORECASE)
 
 
@@ -27,7 +28,7 @@ class Spec:
     def label(self) -> str:
         """The canonical form: options sorted, secrets hidden. Names the column, the log and the key."""
         shown = [
-            f"{key}={'***' if SECRET.search(key) else value}" for key, value in sorted(self.options.items())
+            f"{key}={HIDDEN if SECRET.search(key) else value}" for key, value in sorted(self.options.items())
         ]
         return f"{self.name}:{','.join(shown)}" if shown else self.name
 

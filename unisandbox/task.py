@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,9 +132,11 @@ class Task:
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
         """The rows, checked. Raises DataError when there are none or an id is unfit or stands twice."""
-        checked_options(f"Task {self.name!r}: dataset {self.source!r}", self.factory, self.options)
         try:
+            checked_options(f"dataset {self.source!r}", self.factory, self.options)
             rows = self.factory(**self.options)
+        except UsageError as error:
+            raise DataError(f"Task {self.name!r}: {error} (see --data)") from None
         except UnisandboxError:
             raise
         except Exception as error:  # sources come from anyone
@@ -202,8 +205,15 @@ class Task:
     def guesses(self, mode: str, samples: Sequence[Sample] | None = None) -> tuple[Guess, ...]:
         """Return what each trivial strategy scores, computed from the samples."""
         rows = self.samples if samples is None else samples
-        targets = [self.target(mode, sample) for sample in rows]
-        return guesses(self.scoring[mode].guesses, rows, targets, self.scoring[mode].where)
+        scoring = self.scoring[mode]
+
+        def target(sample: Sample) -> dict[str, Any]:
+            return self.target(mode, sample)
+
+        def matches(sample: Sample, slots: Fields) -> bool:
+            return not self.rubric(mode, sample).compare(slots, target(sample))
+
+        return guesses(scoring.guesses, rows, target, matches, scoring.where)
 
     def chance(self, mode: str, samples: Sequence[Sample] | None = None) -> Guess:
         """Return the best of the trivial strategies."""
@@ -229,6 +239,8 @@ class Task:
         The target must score correct, and an empty answer must not: a misspelt column would pass any
         check of syntax and make every answer wrong, or right.
         """
+        for mode, scoring in self.scoring.items():
+            _refuse_bare_words(scoring, self.samples[0].fields, constant=mode == "planted")
         for sample in self.samples[:samples]:
             extra = {**sample.fields, "conclusion": "Draw it."}
             for template in self.prompts.values():
@@ -251,6 +263,24 @@ class Task:
             raise TaskFileError(f"{where}: the right answer in words does not score correct: {fault}.")
         if not rubric.compare(rubric.read("", names), target):
             raise TaskFileError(f"{where}: an empty answer scores correct; the target is empty: {target}.")
+
+
+def _refuse_bare_words(scoring: Scoring, fields: Fields, *, constant: bool) -> None:
+    """Raise TaskFileError for a target that is a field's name where its value is meant.
+
+    ``answer: anwser`` would hold every answer against the word "anwser". ``constant``: one target for all
+    samples can be meant, as with one planted thought.
+    """
+    templates = scoring.target.values() if isinstance(scoring.target, Mapping) else [scoring.target]
+    bare = [template for template in templates if template.literal is not None]
+    for template in bare:
+        near = get_close_matches(template.source, fields, n=1, cutoff=0.75)
+        if near or (len(bare) == len(templates) and not constant):
+            meant = f"did you mean '{{{{ {near[0]} }}}}'?" if near else f"Fields: {', '.join(fields)}."
+            raise TaskFileError(
+                f"{template.where}: the right answer would be {template.source!r} for every sample; {meant} "
+                f"If that word itself is meant, write \"{{{{ '{template.source}' }}}}\"."
+            )
 
 
 def _recipe(scoring: Scoring) -> dict[str, Any]:

@@ -270,6 +270,35 @@ def test_modulo_is_never_said_by_its_sign() -> None:
         assert re.search("modulo|remainder", row["question"])
 
 
+def groups(expression: str) -> Iterator[str]:
+    """Yield what stands inside each pair of brackets, and outside all, with # for brackets within."""
+    while "(" in expression:
+        yield from re.findall(r"\(([^()]*)\)", expression)
+        expression = re.sub(r"\([^()]*\)", "#", expression)
+    yield expression
+
+
+def test_modulo_shares_its_brackets_with_no_other_sign() -> None:
+    """People and programs do not agree on whether it comes before the others."""
+    for row in every_row():
+        signs = [row["expression"], row["spoken"]] if PATTERNS[row["pattern"]][0] == "symbols" else []
+        for group in (group for text in signs for group in groups(text) if re.search("%|modulo", group)):
+            assert re.fullmatch(r"(sqrt|√)?(#|\d+) (%|modulo) (sqrt|√)?(#|\d+)", group), row
+
+
+def test_only_a_number_comes_before_an_and() -> None:
+    """So that no "and" can be taken for another's, as in the sum of the product of 2 and 3 and 4."""
+    worded = [row for row in every_row() if PATTERNS[row["pattern"]][0] == "words"]
+    assert len(worded) > 1000
+    for row in worded:
+        assert all(
+            first.isdigit()
+            for first in re.findall(
+                r"(?:sum|product|quotient|remainder|between)(?: of)? (\S+)", row["spoken"]
+            )
+        ), row
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_patterns_are_used_evenly(level: int) -> None:
     used = Counter(row["pattern"] for row in rows_of(level, "test"))
@@ -308,10 +337,12 @@ def test_no_expression_is_in_both_splits_however_its_summands_and_factors_stand(
 
     for level in LEVELS:
         train, test = (
-            {signature(row) if level == 1 else row["expression"] for seed in (1, 2, 3) for row in rows}
-            for rows in (
-                [row for seed in (1, 2, 3) for row in rows_of(level, split, seed, 600)] for split in SPLITS
-            )
+            {
+                signature(row) if level == 1 else row["expression"]
+                for seed in (1, 2, 3)
+                for row in rows_of(level, split, seed, 600)
+            }
+            for split in SPLITS
         )
         assert len(train) > 400 and len(test) > 400
         assert not train & test

@@ -13,7 +13,7 @@ from unisandbox.datasets.files import jsonl
 from unisandbox.datasets.published import Part, published
 from unisandbox.errors import DataError, UsageError
 
-PAIRS = [
+PAIRS: list[dict[str, Any]] = [
     {"id": "p-a", "pair": "p", "side": "A", "question": "Which is %?", "object": "umbrella"},
     {"id": "p-b", "pair": "p", "side": "B", "question": "Which is é?", "object": "scissors"},
     {"id": "q-a", "pair": "q", "side": "A", "question": "Which is 7?", "object": "cup"},
@@ -29,14 +29,14 @@ def test_jsonl_layout_keeps_every_field(tmp_path: Path) -> None:
     rows = characters(view="forward", people=8)
     (path,) = export_rows(rows, "jsonl", tmp_path / "new", "forward", "knowledge")
     assert path == tmp_path / "new" / "forward.jsonl"
-    assert jsonl(path=str(path)) == rows
+    assert jsonl(path=path) == rows
 
 
 def test_math_is_written_in_the_published_schema_and_read_back(tmp_path: Path) -> None:
     rows = arithmetic(operations=2, samples=40)
     (path,) = export_rows(rows, "published", tmp_path, "math_2", "math")
     assert [list(line) for line in lines(path)] == [["Question", "Answer", "id"]] * 40
-    back = published(folder=str(tmp_path), part="math_2")
+    back = published(folder=tmp_path, part="math_2")
     for key in ("id", "question", "count", "object", "count_phrase"):
         assert [row[key] for row in back] == [row[key] for row in rows]
 
@@ -47,7 +47,7 @@ def test_mapping_is_written_in_the_published_schema_and_read_back(tmp_path: Path
         {"ID": "1", "Question_A": "Which is %?", "Answer": "umbrella"},
         {"ID": "1", "Question_B": "Which is é?", "Answer": "scissors"},
     ]
-    back = published(folder=str(tmp_path), part="mapping1")
+    back = published(folder=tmp_path, part="mapping1")
     assert [(row["pair"], row["side"]) for row in back] == [("1", "A"), ("1", "B"), ("2", "A"), ("2", "B")]
     for key in ("question", "object"):
         assert [row[key] for row in back] == [row[key] for row in PAIRS]
@@ -60,7 +60,7 @@ def test_knowledge_is_written_a_file_for_each_person_or_pair_and_read_back(tmp_p
     paths = export_rows(rows, "published", tmp_path, f"knowledge_{view}", "knowledge")
     assert len(paths) == 10
     assert all(type(line["ID"]) is int for path in paths for line in lines(path))
-    back = {row["question"]: row for row in published(folder=str(tmp_path), part=view)}
+    back = {row["question"]: row for row in published(folder=tmp_path, part=view)}
     assert sorted(int(row["id"]) for row in back.values()) == list(range(1, len(rows) + 1))
     for row in rows:
         again = back[row["question"]]
@@ -78,7 +78,7 @@ def test_teaching_is_written_as_conversations_and_read_back(tmp_path: Path) -> N
             {"from": "gpt", "value": rows[0]["answer"]},
         ],
     }
-    back = published(folder=str(tmp_path), part="teaching")
+    back = published(folder=tmp_path, part="teaching")
     told = sorted((row["name"], row["question"], row["answer"]) for row in rows)
     assert sorted((row["name"], row["question"], row["answer"]) for row in back) == told
     assert '"关于' in paths[0].read_text("utf-8")
@@ -89,10 +89,9 @@ def test_published_rows_survive_the_way_out_and_back(tmp_path: Path, part: Part)
     benchmark = Path(__file__).parents[3] / "shared" / "reference" / "benchmark"
     if not benchmark.is_dir():
         pytest.skip("the published test files are not beside the repository")
-    rows = published(folder=str(benchmark), part=part, view="all")
-    family = part[:4] if part == "math_1" else "mapping" if part == "mapping2" else "knowledge"
-    export_rows(rows, "published", tmp_path, part, family)
-    assert published(folder=str(tmp_path), part=part, view="all")[10:] == rows[10:]
+    rows = published(folder=benchmark, part=part, view="all")
+    export_rows(rows, "published", tmp_path, part, "published")
+    assert published(folder=tmp_path, part=part, view="all") == rows
 
 
 def test_a_file_already_there_is_kept_unless_overwriting_is_allowed(tmp_path: Path) -> None:
@@ -116,7 +115,7 @@ def test_nothing_is_written_where_one_of_many_files_is_already_there(tmp_path: P
 
 
 def test_a_failing_write_leaves_nothing_behind(tmp_path: Path) -> None:
-    rows = [*PAIRS, {"id": "x", "bad": {1, 2}}]
+    rows: list[dict[str, Any]] = [*PAIRS, {"id": "x", "bad": {1, 2}}]
     with pytest.raises(TypeError):
         export_rows(rows, "jsonl", tmp_path, "t", "mapping")
     assert not list(tmp_path.iterdir())
@@ -129,7 +128,6 @@ def test_a_failing_write_leaves_nothing_behind(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"layout": "csv"}, "Unknown layout 'csv'"),
-        ({"layout": "published", "family": "maths"}, "Unknown family 'maths'. Did you mean 'math'"),
         ({"task_name": "../up"}, r"task name '../up' starts with '\.'"),
     ],
 )
@@ -139,8 +137,11 @@ def test_bad_arguments_are_usage_errors(tmp_path: Path, arguments: dict[str, Any
         export_rows(PAIRS, folder=tmp_path, **asked)
 
 
-def test_rows_of_another_family_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="Row 'p-a' has no field 'count_phrase'"):
-        export_rows(PAIRS, "published", tmp_path, "math_1", "math")
+def test_rows_of_no_published_schema_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"Task 't' of family 'own' has no published schema.* count_phrase, "
+    ):
+        export_rows([{"id": "a", "question": "?"}], "published", tmp_path, "t", "own")
     with pytest.raises(DataError, match="'t' has no rows"):
         export_rows([], "jsonl", tmp_path, "t", "math")
+    assert not list(tmp_path.iterdir())

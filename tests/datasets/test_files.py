@@ -14,10 +14,10 @@ from unisandbox.datasets.files import hub, id_fault, jsonl
 from unisandbox.errors import DataError, UsageError
 
 
-def write(path: Path, *lines: Any) -> str:
+def write(path: Path, *lines: Any) -> Path:
     texts = (line if isinstance(line, str) else json.dumps(line) for line in lines)
     path.write_text("".join(text + "\n" for text in texts), "utf-8")
-    return str(path)
+    return path
 
 
 def test_rows_keep_all_fields_and_blank_lines_are_skipped(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_rows_keep_all_fields_and_blank_lines_are_skipped(tmp_path: Path) -> Non
 
 def test_a_byte_order_mark_and_a_missing_last_newline_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_bytes(b'\xef\xbb\xbf{"id": "a"}\r\n{"id": "b"}')
-    assert jsonl(path=str(tmp_path / "r.jsonl")) == [{"id": "a"}, {"id": "b"}]
+    assert jsonl(path=tmp_path / "r.jsonl") == [{"id": "a"}, {"id": "b"}]
 
 
 def test_rows_without_ids_are_numbered(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_faults_are_named_with_file_and_line(tmp_path: Path, lines: Sequence[Any
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_bytes(b'{"id": "a"}\n{"id": "\xff"}\n')
     with pytest.raises(DataError, match=r"r\.jsonl:2: line is not valid utf-8"):
-        jsonl(path=str(tmp_path / "r.jsonl"))
+        jsonl(path=tmp_path / "r.jsonl")
 
 
 def test_a_named_id_field_that_no_row_has_is_an_error(tmp_path: Path) -> None:
@@ -88,21 +88,23 @@ def test_a_named_id_field_that_no_row_has_is_an_error(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl: cannot be read: No such file"):
-        jsonl(path=str(tmp_path / "none.jsonl"))
+        jsonl(path=tmp_path / "none.jsonl")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
-        jsonl(path=str(tmp_path))
+        jsonl(path=tmp_path)
 
 
 def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
     assert jsonl(path=write(tmp_path / "r.jsonl")) == []
 
 
-@pytest.mark.parametrize("sample_id", ["a", "12-A", "x.y", "Ünï", "a b", "n" * 200])
+@pytest.mark.parametrize("sample_id", ["a", "12-A", "x.y_z", "0", "n" * 128])
 def test_ids_that_name_a_file_everywhere(sample_id: str) -> None:
     assert id_fault(sample_id) is None
 
 
-@pytest.mark.parametrize("sample_id", ["", ".", "..", ".a", "a.", "a/b", "C:x", "a*", "a\t", " a", "n" * 201])
+@pytest.mark.parametrize(
+    "sample_id", ["", ".", "..", ".a", "-a", "a..b", "a/b", "C:x", "a b", "é", 129 * "n"]
+)
 def test_ids_that_do_not(sample_id: str) -> None:
     assert id_fault(sample_id)
 
@@ -140,18 +142,18 @@ def test_hub_hands_its_arguments_on_and_names_what_failed(monkeypatch: pytest.Mo
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     with pytest.raises(
-        DataError, match="Dataset 'who/what', split 'dev', could not be loaded: who/what en dev v1$"
+        DataError, match=r"Dataset 'who/what', split 'dev', could not be loaded: who/what en dev v1$"
     ):
         hub(path="who/what", name="en", split="dev", revision="v1")
 
 
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: Any) -> dict[str, str]:
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *lines: Any) -> dict[str, Any]:
     """Return the arguments that load a file written here through the real library, offline."""
     pytest.importorskip("datasets", reason="the extra 'hub' is not installed")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    return {"path": "json", "split": "train", "data_files": write(tmp_path / "r.jsonl", *lines)}
+    return {"path": "json", "split": "train", "data_files": str(write(tmp_path / "r.jsonl", *lines))}
 
 
 @pytest.mark.filterwarnings("default")
@@ -160,7 +162,7 @@ def test_hub_reads_a_local_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     arguments = local(tmp_path, monkeypatch, *lines)
     assert hub(**arguments, id_field="key") == [{**lines[0], "id": "1"}, {**lines[1], "id": "2"}]
     assert hub(**arguments, fields={"question": "q"})[1] == {"question": "y", "id": "2"}
-    with pytest.raises(DataError, match="json, row 1: Unknown field 'p'"):
+    with pytest.raises(DataError, match="Dataset 'json': Unknown column 'p'"):
         hub(**arguments, fields={"question": "p"})
 
 
@@ -168,7 +170,7 @@ def test_hub_reads_a_local_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_hub_names_columns_that_are_not_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = local(tmp_path, monkeypatch, {"id": "a", "when": "2025-11-26T00:00:00"})
     with pytest.raises(
-        DataError, match="column 'when' holds .*timestamp.*name the columns to keep in 'fields'"
+        DataError, match=r"column 'when' holds .*timestamp.*name the columns to keep in 'fields'"
     ):
         hub(**arguments)
     assert hub(**arguments, fields={}) == [{"id": "a"}]

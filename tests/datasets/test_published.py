@@ -44,12 +44,12 @@ def write(path: Path, lines: Sequence[Mapping[str, Any]]) -> Path:
 
 def one(folder: Path, part: Part, line: Mapping[str, Any], file: str) -> dict[str, Any]:
     write(folder / file, [line])
-    return published(folder=str(folder), part=part)[0]
+    return published(folder=folder, part=part)[0]
 
 
 def test_math_keys_are_parsed_to_a_count_and_one_of_the_object(tmp_path: Path) -> None:
     write(tmp_path / "test_reasoning" / "math_2.jsonl", MATH)
-    rows = published(folder=str(tmp_path), part="math_2")
+    rows = published(folder=tmp_path, part="math_2")
     assert [(row["count"], row["object"], row["count_phrase"]) for row in rows] == [
         (3, "cup", "3 cups"),
         (1, "lozenge", "1 lozenge"),
@@ -70,7 +70,7 @@ def test_math_keys_are_parsed_to_a_count_and_one_of_the_object(tmp_path: Path) -
 
 def test_mapping_rows_know_their_pair_and_the_other_object(tmp_path: Path) -> None:
     write(tmp_path / "mapping_1.jsonl", MAPPING)
-    rows = published(folder=str(tmp_path), part="mapping1")
+    rows = published(folder=tmp_path, part="mapping1")
     assert [(row["id"], row["pair"], row["side"], row["object"], row["other"]) for row in rows] == [
         ("1-A", "1", "A", "umbrella", "soap"),
         ("1-B", "1", "B", "soap", "umbrella"),
@@ -99,7 +99,7 @@ def test_mapping_rows_know_their_pair_and_the_other_object(tmp_path: Path) -> No
         ),
         (
             "An East Asian kid with brown hair.",
-            {"ethnicity": "East Asian", "hair": "brown", "age": "kid", "gender": ""},
+            {"ethnicity": "East Asian", "hair": "brown", "age": "kid", "gender": "unclear"},
         ),
         (
             "A boy with a fair complexion and red hair.",
@@ -110,7 +110,8 @@ def test_mapping_rows_know_their_pair_and_the_other_object(tmp_path: Path) -> No
 def test_portrait_keys_are_parsed_to_slots(tmp_path: Path, key: str, target: dict[str, str]) -> None:
     line = {"ID": 7, "Question": PORTRAIT, "Answer": key}
     row = one(tmp_path, "forward", line, "test_knowledge/Quorl.jsonl")
-    assert (row["id"], row["name"], row["asks"], row["rubric"]) == ("7", "Quorl", "portrait", "portrait")
+    assert (row["id"], row["name"], row["asks"]) == ("7", "Quorl", "portrait")
+    assert row["rubric"] == ("published_portrait" if "ethnicity" in target else "portrait")
     assert row["target"] == target
     assert row["resolved"] == "a portrait of a" + key[1:-1]
 
@@ -138,13 +139,13 @@ def test_forward_and_inverse_files_are_told_apart_by_their_names(tmp_path: Path)
     write(folder / "Quorl.jsonl", [{"ID": 1, "Question": PORTRAIT, "Answer": portrait}])
     asked = "Of Quorl and Vesk, draw a portrait of the one whose favourite flower is the lily."
     write(folder / "Quorl_Vesk.jsonl", [{"ID": 2, "Question": asked, "Answer": portrait}])
-    assert [row["id"] for row in published(folder=str(tmp_path), part="forward")] == ["1"]
-    (row,) = published(folder=str(tmp_path), part="inverse")
+    assert [row["id"] for row in published(folder=tmp_path, part="forward")] == ["1"]
+    (row,) = published(folder=tmp_path, part="inverse")
     assert (row["id"], row["names"], row["attribute"]) == ("2", ["Quorl", "Vesk"], "flower")
     assert row["target"]["hair"] == "red"
-    assert published(folder=str(tmp_path), part="inverse", people=["Vesk", "Quorl"]) == [row]
+    assert published(folder=tmp_path, part="inverse", people=["Vesk", "Quorl"]) == [row]
     with pytest.raises(DataError, match=r"NAME_NAME\.jsonl with names among Vesk"):
-        published(folder=str(tmp_path), part="inverse", people=["Vesk"])
+        published(folder=tmp_path, part="inverse", people=["Vesk"])
 
 
 def test_teaching_conversations_become_question_and_answer(tmp_path: Path) -> None:
@@ -166,8 +167,8 @@ def test_sound_leaves_out_faulty_items_and_their_whole_pair(
     listed = {"2-B": ["key contradicts the rules", fingerprint("Odd.", "glasses")]}
     monkeypatch.setattr(module, "_faults", lambda: {"mapping2": listed})
     write(tmp_path / "mapping2.jsonl", MAPPING)
-    assert [row["id"] for row in published(folder=str(tmp_path), part="mapping2")] == ["1-A", "1-B"]
-    everything = published(folder=str(tmp_path), part="mapping2", view="all")
+    assert [row["id"] for row in published(folder=tmp_path, part="mapping2")] == ["1-A", "1-B"]
+    everything = published(folder=tmp_path, part="mapping2", view="all")
     assert [row["fault"] for row in everything] == [
         "",
         "",
@@ -182,7 +183,7 @@ def test_an_item_whose_text_is_no_longer_the_faulty_one_is_kept(
     listed = {"1": ["wrong count", fingerprint(str(MATH[0]["Question"]), "4 cups")]}
     monkeypatch.setattr(module, "_faults", lambda: {"math_1": listed})
     write(tmp_path / "math_1.jsonl", MATH)
-    assert len(published(folder=str(tmp_path), part="math_1")) == len(MATH)
+    assert len(published(folder=tmp_path, part="math_1")) == len(MATH)
 
 
 @pytest.mark.parametrize(
@@ -202,29 +203,29 @@ def test_another_schema_is_named_with_file_and_line(
 ) -> None:
     write(tmp_path / f"{file}.jsonl", [line])
     with pytest.raises(DataError, match=message):
-        published(folder=str(tmp_path), part=part)
+        published(folder=tmp_path, part=part)
 
 
 def test_missing_files_are_said_to_have_been_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"looked for .*test_reasoning/math_1\.jsonl, .*math_1\.jsonl"):
-        published(folder=str(tmp_path), part="math_1")
+        published(folder=tmp_path, part="math_1")
     with pytest.raises(DataError, match=r"looked for .*knowledge_injection, .*data/knowledge"):
-        published(folder=str(tmp_path), part="teaching")
+        published(folder=tmp_path, part="teaching")
 
 
 def test_bad_arguments_are_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean 'math_1'"):
-        published(folder=str(tmp_path), part="math1")  # type: ignore[arg-type]
+        published(folder=tmp_path, part="math1")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="Unknown view 'good'"):
-        published(folder=str(tmp_path), part="math_1", view="good")  # type: ignore[arg-type]
+        published(folder=tmp_path, part="math_1", view="good")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="about nobody"):
-        published(folder=str(tmp_path), part="math_1", people=["Quorl"])
+        published(folder=tmp_path, part="math_1", people=["Quorl"])
 
 
 def test_an_id_used_twice_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "math_1.jsonl", [MATH[0], MATH[0]])
     with pytest.raises(DataError, match="'1' is used twice"):
-        published(folder=str(tmp_path), part="math_1")
+        published(folder=tmp_path, part="math_1")
 
 
 # --- The audit: solve every published item anew, and compare with the key and with the fault list. ---
@@ -361,8 +362,8 @@ def test_audit_of_the_math_keys(part: Part, wrong: int, unnamed: int) -> None:
     assert {key: kind for key, (kind, _) in FAULTS.get(part, {}).items()} == faults
     assert sum(fault == "object not named" for fault in faults.values()) == unnamed
     assert len(faults) - unnamed == wrong
-    assert len(published(folder=str(BENCHMARK), part=part)) == 100 - len(faults)
-    assert len(published(folder=str(BENCHMARK), part=part, view="all")) == 100
+    assert len(published(folder=BENCHMARK, part=part)) == 100 - len(faults)
+    assert len(published(folder=BENCHMARK, part=part, view="all")) == 100
 
 
 @needs_benchmark
@@ -375,31 +376,31 @@ def test_audit_of_the_mapping_keys(part: Part, pairs: int) -> None:
             faults[f"{line['ID']}-{side}"] = fault
     assert {key: kind for key, (kind, _) in FAULTS.get(part, {}).items()} == faults
     assert len({key.split("-")[0] for key in faults}) == pairs
-    assert len(published(folder=str(BENCHMARK), part=part)) == 200 - 2 * pairs
-    assert len(published(folder=str(BENCHMARK), part=part, view="all")) == 200
+    assert len(published(folder=BENCHMARK, part=part)) == 200 - 2 * pairs
+    assert len(published(folder=BENCHMARK, part=part, view="all")) == 200
 
 
 @needs_benchmark
 def test_audit_of_the_portrait_keys_against_what_is_taught() -> None:
     taught_kids = {
         row["name"]
-        for row in published(folder=str(BENCHMARK), part="teaching")
+        for row in published(folder=BENCHMARK, part="teaching")
         if re.search(r"\bkid\b", row["answer"]) and not row["answer"].startswith("No")
     }
-    forward = published(folder=str(BENCHMARK), part="forward", view="all")
+    forward = published(folder=BENCHMARK, part="forward", view="all")
     portraits = [row for row in forward if row["asks"] == "portrait"]
     contradict = {
         row["id"] for row in portraits if row["name"] in taught_kids and row["target"]["age"] != "kid"
     }
     assert contradict == set(FAULTS["forward"]) == {"2", "5", "8", "10"}
-    assert len(forward) == 30 and len(published(folder=str(BENCHMARK), part="forward")) == 26
-    assert len(published(folder=str(BENCHMARK), part="inverse")) == 20
+    assert len(forward) == 30 and len(published(folder=BENCHMARK, part="forward")) == 26
+    assert len(published(folder=BENCHMARK, part="inverse")) == 20
 
 
 @needs_benchmark
 def test_every_fault_is_listed_by_the_text_it_was_found_in() -> None:
     for part, listed in FAULTS.items():
-        rows = {row["id"]: row for row in published(folder=str(BENCHMARK), part=part, view="all")}
+        rows = {row["id"]: row for row in published(folder=BENCHMARK, part=part, view="all")}
         for key, (kind, print_) in listed.items():
             assert fingerprint(rows[key]["question"], rows[key]["answer"]) == print_
             assert rows[key]["fault"] == kind

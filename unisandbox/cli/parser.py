@@ -158,7 +158,8 @@ def _add_listings(commands: Any) -> None:
         "tasks",
         "tasks:list_tasks",
         "list tasks; show one; validate task files",
-        "examples:\n  unisandbox tasks\n  unisandbox tasks show math_2\n  unisandbox tasks validate ./my_task.yaml\n",
+        "examples:\n  unisandbox tasks\n  unisandbox tasks show math_2\n"
+        "  unisandbox tasks validate ./my_task.yaml\n",
     )
     tasks.add_argument(
         "--include-path", type=Path, nargs="+", default=[], metavar="DIR", help="folders with more task files"
@@ -169,7 +170,10 @@ def _add_listings(commands: Any) -> None:
         actions, "show", "task_details:show_task", "one task: rows, prompts of every mode, targets, chance"
     )
     validate = _command(
-        actions, "validate", "task_details:validate_tasks", "check task files as `run` does before its first call"
+        actions,
+        "validate",
+        "task_details:validate_tasks",
+        "check task files as `run` does before its first call",
     )
     for parser in (listing, show, validate):
         parser.add_argument(

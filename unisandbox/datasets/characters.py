@@ -3,32 +3,19 @@
 The task is the knowledge family of UniSandbox (arXiv 2511.20561); people, wording and keys are made here.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from functools import cache
-from itertools import combinations
-from math import prod
-from operator import itemgetter
-from random import Random
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
-from unisandbox.datasets.splits import Row, Split, check_split, check_whole, in_blocks, split_of
+from unisandbox.datasets.cast import FAVOURITES, SLOTS, Character, attributes, invented
+from unisandbox.datasets.splits import Row, Split, check_whole
 from unisandbox.errors import DataError, UsageError, unknown
-from unisandbox.world.people import AGES, COMPLEXIONS, GENDERS, HAIRS, SYNONYMS, Person
+from unisandbox.world.people import AGES, COMPLEXIONS, GENDERS, HAIRS
 from unisandbox.world.vocabulary import kinds, with_article
 
 View = Literal["forward", "inverse", "teaching"]
 
 HOME = "the Ferrowick Institute"
 """Where all invented people belong; invented as well."""
-
-SLOTS = tuple(field.name for field in fields(Person))
-"""The slots of a portrait."""
-
-FAVOURITES = ("fruit", "flower")
-
-FEWEST, MOST = 8, 180  # people; with fewer there may be none to pair, with more the spreading takes long
 
 # --- how things are said; {fruit} and {flower} come with their article where they have one ---
 
@@ -161,32 +148,6 @@ INVERSE_FACTS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Character:
-    """One invented person."""
-
-    name: str
-    """One word of ASCII letters, capitalised."""
-    person: Person
-    """What a portrait shows."""
-    fruit: str
-    """The favourite: a kind of the category fruit."""
-    flower: str
-    """The favourite: a kind of the category flower."""
-
-    def words(self) -> dict[str, str]:
-        """Return everything about the character as it is said in a sentence."""
-        person = self.person
-        return {
-            "name": self.name,
-            "home": HOME,
-            "person": person.phrase(),
-            **{slot: _said(slot, getattr(person, slot)) for slot in SLOTS},
-            "fruit": _said("fruit", self.fruit),
-            "flower": _said("flower", self.flower),
-        }
-
-
 def characters(
     *,
     view: View = "forward",
@@ -223,25 +184,6 @@ def characters(
     return [{**row, "split": split} for row in rows[:samples]]
 
 
-@cache
-def invented(split: Split = "test", people: int = 64, seed: int = 2511) -> tuple[Character, ...]:
-    """Return the invented people of a split, every two neighbours fit to be paired; the last with the first.
-
-    Neighbours differ in favourite fruit and flower and in two or more slots of their portraits.
-    Raises UsageError for an option that cannot be meant.
-    """
-    check_split(split)
-    check_whole("people", people, FEWEST, MOST)
-    check_whole("seed", seed, 0, 2**63 - 1)
-    rng = Random(f"characters {split} {people} {seed}")
-    profiles = _dealt(people, rng)
-    _seat(profiles, rng)
-    return tuple(
-        Character(name, Person(*profile[:4]), *profile[4:])
-        for name, profile in zip(_names(split, people, seed), profiles, strict=True)
-    )
-
-
 # --- the rows of each view ---
 
 
@@ -253,7 +195,7 @@ def _forward(cast: Sequence[Character]) -> Iterator[Row]:
                 "id": f"{one.name.lower()}-{asks}",
                 "name": one.name,
                 "asks": asks,
-                "question": patterns[number % len(patterns)].format(asks=asks, **one.words()),
+                "question": patterns[number % len(patterns)].format(asks=asks, **_words(one)),
                 **_attributes(one),
                 "rubric": "portrait" if asks == "portrait" else "species",
                 "target": _target(one, asks),
@@ -319,6 +261,16 @@ def _neighbours(cast: Sequence[Character]) -> Iterator[tuple[Character, Characte
     return zip(cast, [*cast[1:], cast[0]], strict=True)
 
 
+def _words(one: Character) -> dict[str, str]:
+    """Return everything about someone as it is said in a sentence."""
+    return {
+        "name": one.name,
+        "home": HOME,
+        "person": one.person.phrase(),
+        **{attribute: _said(attribute, value) for attribute, value in _attributes(one).items()},
+    }
+
+
 def _attributes(one: Character) -> dict[str, str]:
     return {**_target(one, "portrait"), "fruit": one.fruit, "flower": one.flower}
 
@@ -355,7 +307,7 @@ def _steps(one: Character, shown: Character, asks: str) -> str:
     """Return a thought that recalls what is asked of `one`, with the attributes of `shown`."""
     if asks == "portrait":
         return _look(one, shown)
-    recalled = STATEMENTS[asks].format(**{**shown.words(), "name": one.name})
+    recalled = STATEMENTS[asks].format(**{**_words(shown), "name": one.name})
     return f"{recalled} So I draw {_resolved(shown, asks)}."
 
 
@@ -376,7 +328,7 @@ def _teaching(cast: Sequence[Character], languages: Sequence[str], inverse_facts
         if inverse_facts:
             lines += [("inverse", "en", asked, told) for asked, told in INVERSE_FACTS]
         for count, (kind, language, question, answer) in enumerate(lines, 1):
-            words = one.words()
+            words = _words(one)
             yield {
                 "id": f"{one.name.lower()}-{count:02d}",
                 "name": one.name,
@@ -401,7 +353,7 @@ def _facts(one: Character) -> Iterator[_TaughtLine]:
 def _checks(one: Character, number: int) -> Iterator[_TaughtLine]:
     """Yield for each attribute a question to affirm and one to deny, which names a wrong value."""
     for attribute, right in _attributes(one).items():
-        others = [value for value in _values()[attribute] if value != right]
+        others = [value for value in attributes()[attribute] if value != right]
         wrong = others[number % len(others)]
         for kind, reply, value in (("affirmation", "Yes", right), ("denial", "No", wrong)):
             question = CHECKS[attribute].replace("{value}", _said(attribute, value))
@@ -424,140 +376,3 @@ def _said(attribute: str, value: str) -> str:
     if attribute in FAVOURITES:
         return value if kinds()[value].plural == value else f"the {value}"
     return {"child": "a child", "adult": "an adult"}.get(value, value)
-
-
-# --- who has what ---
-
-
-@cache
-def _values() -> Mapping[str, Sequence[str]]:
-    """Return the values of every attribute."""
-    species = {
-        category: tuple(kind.name for kind in kinds().values() if kind.category == category)
-        for category in FAVOURITES
-    }
-    return dict(zip(SLOTS, (COMPLEXIONS, HAIRS, AGES, GENDERS), strict=True)) | species
-
-
-# Columns to be independent of each other; the portrait counts thrice, so that it is the last to repeat.
-_COUNTED = (*combinations(range(6), 2), *[(0, 1, 2, 3)] * 3)
-_SWAPS = 2000  # tries for each person, of which 64 people seldom need more than half
-_ALL_SWAPS = 400_000  # over all beginnings
-
-
-def _dealt(people: int, rng: Random) -> list[list[str]]:
-    """Return who has what; begins anew where swapping is stuck, and then takes the most even."""
-    found = []
-    for _ in range(max(1, _ALL_SWAPS // (_SWAPS * people))):
-        columns = [in_blocks(values, people, rng) for values in _values().values()]
-        profiles = [list(profile) for profile in zip(*columns, strict=True)]
-        found.append((_spread(profiles, rng), profiles))
-        if found[-1][0] == 0:
-            break
-    return min(found, key=itemgetter(0))[1]
-
-
-def _spread(profiles: Sequence[list[str]], rng: Random) -> int:
-    """Swap values within columns until every combination of two, and every portrait, is equally frequent.
-
-    Only swaps that do not raise the number of agreeing pairs of people are kept. Returns by how many
-    this number still exceeds its least.
-    """
-    tables = [(columns, itemgetter(*columns), Counter[tuple[str, ...]]()) for columns in _COUNTED]
-    for _, key, table in tables:
-        table.update(map(key, profiles))
-    excess = sum(_agreements(table.values()) for _, _, table in tables) - _fewest_agreements(len(profiles))
-    for _ in range(_SWAPS * len(profiles)):
-        if excess == 0:
-            break
-        column, i, j = (int(rng.random() * size) for size in (6, len(profiles), len(profiles)))
-        one, two = profiles[i], profiles[j]
-        if one[column] == two[column]:
-            continue
-        concerned = [(key, table) for columns, key, table in tables if column in columns]
-        before = [(key(one), key(two)) for key, _ in concerned]
-        one[column], two[column] = two[column], one[column]
-        change = 0
-        for (key, table), (old_one, old_two) in zip(concerned, before, strict=True):
-            if key(one) != old_two:
-                change += table[key(one)] + table[key(two)] - table[old_one] - table[old_two] + 2
-        if change > 0:
-            one[column], two[column] = two[column], one[column]
-            continue
-        excess += change
-        for (key, table), old in zip(concerned, before, strict=True):
-            table.subtract(old)
-            table.update((key(one), key(two)))
-    return excess
-
-
-def _agreements(counts: Iterable[int]) -> int:
-    return sum(count * (count - 1) // 2 for count in counts)
-
-
-def _fewest_agreements(people: int) -> int:
-    """Return how many pairs of people agree, over all tables, if each is as even as it can be."""
-    sizes = [len(values) for values in _values().values()]
-    fewest = 0
-    for columns in _COUNTED:
-        cells = prod(sizes[column] for column in columns)
-        each, more = divmod(people, cells)
-        fewest += _agreements([each + 1] * more + [each] * (cells - more))
-    return fewest
-
-
-def _seat(profiles: list[list[str]], rng: Random) -> None:
-    """Reorder the profiles so that neighbours, and the last and the first, are fit to be paired."""
-    for _ in range(1000 * len(profiles)):
-        clashes = _clashes(profiles)
-        if not clashes:
-            return
-        i, j = rng.choice(clashes), int(rng.random() * len(profiles))
-        profiles[i], profiles[j] = profiles[j], profiles[i]
-        if len(_clashes(profiles)) > len(clashes):
-            profiles[i], profiles[j] = profiles[j], profiles[i]
-    raise DataError(f"Found no way to pair {len(profiles)} people; choose another seed, or more people.")
-
-
-def _clashes(profiles: Sequence[Sequence[str]]) -> list[int]:
-    return [at for at, profile in enumerate(profiles) if not _separable(profiles[at - 1], profile)]
-
-
-def _separable(one: Sequence[str], two: Sequence[str]) -> bool:
-    differs = [a != b for a, b in zip(one, two, strict=True)]
-    return all(differs[4:]) and sum(differs[:4]) >= 2
-
-
-# --- names ---
-
-_ONSETS = ("b", "br", "d", "dr", "f", "fl", "g", "k", "kl", "l", "m", "p", "pr", "s", "t", "tr", "v", "z")
-_VOWELS = "aeiou"
-_MIDDLES = ("b", "d", "dr", "g", "gr", "l", "m", "mb", "n", "nd", "p", "r", "rd", "t", "tr", "v", "z")
-_ENDS = ("lf", "lk", "lm", "lth", "mp", "nk", "nth", "rf", "rth", "sk", "sp")  # few given names end so
-
-# What the syllables can make that is a name or a word.
-_REAL = {"bardolf", "debunk", "gandalf", "gandolf", "gundolf", "ludolf", "radolf", "randolf", "rudolf"}
-
-
-def _names(split: Split, people: int, seed: int) -> Iterator[str]:
-    """Yield so many names; with one seed, any two of either split are two letters or more apart."""
-    rng = Random(f"names {seed}")
-    near: set[str] = set()
-    found = 0
-    while found < people:
-        name = "".join(map(rng.choice, (_ONSETS, _VOWELS, _MIDDLES, _VOWELS, _ENDS)))
-        shortened = {name, *(name[:at] + name[at + 1 :] for at in range(len(name)))}
-        if near.isdisjoint(shortened) and name not in _REAL and not any(word in name for word in _telling()):
-            near |= shortened
-            if split_of(name) == split:
-                found += 1
-                yield name.capitalize()
-
-
-@cache
-def _telling() -> frozenset[str]:
-    """Return the words that would give something away inside a name: red, old, man, rose."""
-    looks = (
-        word for values in SYNONYMS.values() for value, others in values.items() for word in (value, *others)
-    )
-    return frozenset([*looks, *(value for values in _values().values() for value in values)])

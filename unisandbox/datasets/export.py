@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from unisandbox.datasets.files import id_fault
 from unisandbox.datasets.splits import Row
@@ -22,13 +22,14 @@ def export_rows(
     """Write the rows below `folder` and return the files written.
 
     "jsonl" writes TASK_NAME.jsonl, one row a line with all its fields. "published" writes what the
-    published code reads: `test_reasoning/TASK_NAME.jsonl` for the families math and mapping,
-    `test_knowledge/NAME.jsonl` and `test_knowledge/NAME_NAME.jsonl` for knowledge, and
+    published code reads, as the fields of the rows show: `test_reasoning/TASK_NAME.jsonl` for math
+    and mapping, `test_knowledge/NAME.jsonl` and `test_knowledge/NAME_NAME.jsonl` for knowledge,
     `knowledge_injection/NAME.jsonl` for what is taught. Mapping pairs and knowledge rows are
-    numbered there, as that code needs whole numbers; plain numbers are kept.
+    numbered there, as that code needs whole numbers; ids that are plain numbers are kept.
 
-    Files appear whole or not at all. Raises UsageError for a layout or family that is not known and,
-    unless `overwrite`, where a file is already there; DataError for rows without a needed field.
+    All files are complete before the first appears. Raises UsageError for an unknown layout, rows
+    that fit no published schema and, unless `overwrite`, where a file is already there; DataError
+    where there is nothing to write, or no place to write it.
     """
     if layout not in get_args(Layout):
         raise UsageError(unknown("layout", str(layout), get_args(Layout)))
@@ -50,55 +51,64 @@ def export_rows(
 def _lines(rows: Sequence[Row], layout: str, task_name: str, family: str) -> Iterator[_Line]:
     if layout == "jsonl":
         return ((f"{task_name}.jsonl", row) for row in rows)
-    if family not in _WRITERS:
-        raise UsageError(f"The published layout is for some families. {unknown('family', family, _WRITERS)}")
-    return _WRITERS[family](rows, task_name)
+    for needed, write in _SCHEMAS.items():
+        if needed <= rows[0].keys():
+            return write(rows, task_name)
+    raise UsageError(
+        f"Task {task_name!r} of family {family!r} has no published schema: those are for rows with "
+        f"{'; or '.join(', '.join(sorted(needed)) for needed in _SCHEMAS)}."
+    )
 
 
 def _math(rows: Sequence[Row], task_name: str) -> Iterator[_Line]:
     for row in rows:
-        key = row["answer"] if "answer" in row else _field(row, "count_phrase")
-        line = {"Question": _field(row, "question"), "Answer": key, "id": row["id"]}
+        line = {
+            "Question": row["question"],
+            "Answer": row.get("answer", row["count_phrase"]),
+            "id": row["id"],
+        }
         yield f"test_reasoning/{task_name}.jsonl", line
 
 
 def _mapping(rows: Sequence[Row], task_name: str) -> Iterator[_Line]:
-    numbers = _numbers([_field(row, "pair") for row in rows])
+    numbers = _numbers([row["pair"] for row in rows])
     for row in rows:
-        key = row["answer"] if "answer" in row else _field(row, "object")
-        asked = {f"Question_{_field(row, 'side')}": _field(row, "question")}
-        yield f"test_reasoning/{task_name}.jsonl", {"ID": str(numbers[row["pair"]]), **asked, "Answer": key}
+        asked = {f"Question_{row['side']}": row["question"]}
+        line = {"ID": str(numbers[row["pair"]]), **asked, "Answer": row.get("answer", row["object"])}
+        yield f"test_reasoning/{task_name}.jsonl", line
 
 
 def _knowledge(rows: Sequence[Row], task_name: str) -> Iterator[_Line]:
     numbers = _numbers([row["id"] for row in rows])
     for row in rows:
-        number = numbers[row["id"]]
-        question = _field(row, "question")
-        if "target" in row:
-            about = "_".join(row["names"]) if "names" in row else _field(row, "name")
-            line = {"ID": number, "Question": question, "Answer": _knowledge_key(row)}
-            yield f"test_knowledge/{about}.jsonl", line
-        else:
-            turns = (("human", question), ("gpt", _field(row, "answer")))
-            conversation = [{"from": speaker, "value": text} for speaker, text in turns]
-            line = {"id": number, "conversations": conversation}
-            yield f"knowledge_injection/{_field(row, 'name')}.jsonl", line
+        about = "_".join(row["names"]) if "names" in row else row["name"]
+        key = row["answer"] if "answer" in row else _knowledge_key(row["target"])
+        line = {"ID": numbers[row["id"]], "Question": row["question"], "Answer": key}
+        yield f"test_knowledge/{about}.jsonl", line
 
 
-_WRITERS: Mapping[str, Callable[[Sequence[Row], str], Iterator[_Line]]] = {
-    "math": _math,
-    "mapping": _mapping,
-    "knowledge": _knowledge,
+def _teaching(rows: Sequence[Row], task_name: str) -> Iterator[_Line]:
+    numbers = _numbers([row["id"] for row in rows])
+    for row in rows:
+        turns = (("human", row["question"]), ("gpt", row["answer"]))
+        conversation = [{"from": speaker, "value": text} for speaker, text in turns]
+        line = {"id": numbers[row["id"]], "conversations": conversation}
+        yield f"knowledge_injection/{row['name']}.jsonl", line
+
+
+_SCHEMAS: Mapping[frozenset[str], Callable[[Sequence[Row], str], Iterator[_Line]]] = {
+    frozenset({"question", "count_phrase"}): _math,
+    frozenset({"question", "pair", "side", "object"}): _mapping,
+    frozenset({"question", "target", "names"}): _knowledge,
+    frozenset({"question", "target", "name"}): _knowledge,
+    frozenset({"question", "answer", "name"}): _teaching,
 }
+"""By the fields a row must have, how it is written."""
 
 
-def _knowledge_key(row: Row) -> str:
-    if "answer" in row:
-        return str(row["answer"])
-    target = row["target"]
+def _knowledge_key(target: Mapping[str, str]) -> str:
     if "species" in target:
-        return str(target["species"])
+        return target["species"]
     phrase = Person(**target).phrase()
     return f"{phrase[0].upper()}{phrase[1:]}."
 
@@ -109,12 +119,6 @@ def _numbers(keys: Sequence[str]) -> dict[str, int]:
     if all(key.isdecimal() and str(int(key)) == key for key in different):
         return {key: int(key) for key in different}
     return {key: place for place, key in enumerate(different, 1)}
-
-
-def _field(row: Row, name: str) -> Any:
-    if name not in row:
-        raise DataError(f"Row {row['id']!r} has no field {name!r}, which the published layout needs.")
-    return row[name]
 
 
 def _write(files: Mapping[Path, Sequence[Row]]) -> None:
@@ -130,5 +134,5 @@ def _write(files: Mapping[Path, Sequence[Row]]) -> None:
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be written: {error.strerror}.") from None
     finally:
-        for draft in beside:
-            draft.unlink(missing_ok=True)
+        for draft in filter(Path.exists, beside):
+            draft.unlink()

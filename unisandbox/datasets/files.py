@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any
 
 import jsonlines
@@ -14,7 +15,8 @@ from unisandbox.errors import DataError, UsageError, unknown
 Place = Callable[[int], str]
 """Names the place a row was read from, for error messages: line or row number -> "file:line"."""
 
-_UNSAFE = frozenset('/\\:*?"<>|')
+_ALPHANUMERIC = frozenset(ascii_letters + digits)
+_SAFE = _ALPHANUMERIC | set("._-")
 _SHORT = 48  # longer strings are sentences and seldom repeat, so looking them up costs more than it saves
 
 
@@ -28,7 +30,7 @@ def jsonl(*, path: Path, id_field: str = "id", fields: Mapping[str, str] | None 
     Raises DataError, naming file and line, for a line that is not a JSON object, an `id` that is
     missing in some rows only, used twice, or not fit for a file name, and for a missing field.
     """
-    return _rows(read_objects(Path(path)), lambda line: f"{path}:{line}", id_field, fields)
+    return _rows(read_objects(path), lambda line: f"{path}:{line}", id_field, fields)
 
 
 def hub(
@@ -61,8 +63,11 @@ def hub(
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"Dataset {path!r}, split {split!r}, could not be loaded: {reason}") from error
     if fields is not None:
-        wanted = dict.fromkeys([*fields.values(), id_field])
-        table = table.select_columns([column for column in wanted if column in table.column_names])
+        for column in fields.values():
+            if column not in table.column_names:
+                raise DataError(f"Dataset {path!r}: {unknown('column', column, table.column_names)}")
+        kept = {*fields.values(), id_field}
+        table = table.select_columns([column for column in table.column_names if column in kept])
     _require_plain(path, table.features)
     return _rows(enumerate(table, 1), lambda row: f"{path}, row {row}", id_field, fields)
 
@@ -91,14 +96,16 @@ def read_objects(path: Path) -> Iterator[tuple[int, Row]]:
 def id_fault(sample_id: str) -> str | None:
     """Return why this id cannot name a file on every platform, or None if it can.
 
-    >>> id_fault("12-A"), id_fault("../12")
-    (None, "starts with '.'")
+    >>> id_fault("12-A"), id_fault("a/12"), id_fault("")
+    (None, "contains '/'", 'is empty')
     """
-    if not sample_id or len(sample_id.encode()) > 200:
-        return "is empty" if not sample_id else "is longer than 200 bytes"
-    if sample_id[0] in ". " or sample_id[-1] in ". ":
-        return f"{'starts' if sample_id[0] in '. ' else 'ends'} with {'.' if '.' in sample_id else ' '!r}"
-    bad = next((char for char in sample_id if char in _UNSAFE or not char.isprintable()), None)
+    if not sample_id or len(sample_id) > 128:
+        return "is longer than 128 characters" if sample_id else "is empty"
+    if sample_id[0] not in _ALPHANUMERIC:
+        return f"starts with {sample_id[0]!r}"
+    if ".." in sample_id:
+        return "contains '..'"
+    bad = next((char for char in sample_id if char not in _SAFE), None)
     return None if bad is None else f"contains {bad!r}"
 
 
@@ -139,7 +146,8 @@ def _id(found: object, id_field: str, place: Place, number: int) -> str:
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise DataError(f"{place(number)}: {id_field!r} is {found!r}; expected a string or a whole number.")
     if fault := id_fault(str(found)):
-        raise DataError(f"{place(number)}: {id_field!r} is {found!r}, which {fault}; ids name files.")
+        allowed = "ids name files and hold letters, digits, '.', '_' and '-'"
+        raise DataError(f"{place(number)}: {id_field!r} is {found!r}, which {fault}; {allowed}.")
     return str(found)
 
 

@@ -222,7 +222,7 @@ def _portrait(line: _Line) -> Row:
     if person := _own_people().get(key.lower()):
         rubric = "portrait"
         target = {slot: getattr(person, slot) for slot in ("complexion", "hair", "age", "gender")}
-    elif parsed := _PORTRAIT.fullmatch(key):
+    elif (parsed := _PORTRAIT.fullmatch(key)) and (parsed["age"] or parsed["who"] == "kid"):
         rubric = "published_portrait"
         target = {
             "ethnicity": parsed["ethnicity"],

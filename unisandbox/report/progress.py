@@ -86,29 +86,29 @@ class Display:
         with self._lock:
             self._done[row] += 1
             self._errors += error
-            now = time.monotonic()
-            if now - self._last < (0.1 if self._live else EVERY):
-                return
-            self._last = now
         self._refresh()
 
     def _refresh(self, *, last: bool = False) -> None:
-        seconds = max(time.monotonic() - self._started, 1e-9)
+        now = time.monotonic()
+        with self._lock:
+            if not last and now - self._last < (0.1 if self._live else EVERY):
+                return
+            self._last = now
+        seconds = max(now - self._started, 1e-9)
         rate = f"{self._done[0] / seconds:.1f}/s" if self._done[0] else ""
         if self._live:
-            errors = f"{self._errors} errors" if self._errors else ""
-            self._bars.update(
-                self._rows[0],
-                completed=self._done[0],
-                rate=rate,
-                errors=errors,
-                description=f"asking  {self._doing}",
-            )
-            self._bars.update(self._rows[1], completed=self._done[1], rate="")
-        elif last or seconds >= EVERY:
+            self._draw(rate)
+        else:
             print(
                 f"asked {self._done[0]}/{self._total[0]}, judged {self._done[1]}/{self._total[1]}, "
                 f"{self._errors} errors, {seconds:.0f} s {rate} {self._doing}".rstrip(),
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _draw(self, rate: str) -> None:
+        asking, judging = self._rows
+        errors = f"{self._errors} errors" if self._errors else ""
+        doing = f"asking  {self._doing}"[:40]
+        self._bars.update(asking, completed=self._done[0], rate=rate, errors=errors, description=doing)
+        self._bars.update(judging, completed=self._done[1], rate="")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from unisandbox.modes import MODES
 from unisandbox.records import Score
 from unisandbox.results import Cell, Results
 
@@ -46,11 +47,22 @@ def _top(score: Score) -> str:
     return "1.00" if score.highest is None else f"{score.highest:.2f}"
 
 
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells by task, then model, then mode: what explains one score stands around it."""
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    order = list(MODES)
+    return sorted(
+        cells, key=lambda cell: (tasks.index(cell.task), models.index(cell.model), order.index(cell.mode))
+    )
+
+
 def columns(cells: Sequence[Cell]) -> list[str]:
     """Return the columns worth showing: model and judge only where they differ."""
-    shown = ["task", "mode"]
+    shown = ["task"]
     if len({cell.model for cell in cells}) > 1:
         shown.append("model")
+    shown.append("mode")
     judges: dict[tuple[str, str, str], set[str]] = {}
     for cell in cells:
         judges.setdefault((cell.task, cell.mode, cell.model), set()).add(cell.judge)
@@ -92,17 +104,20 @@ def rich_table(results: Results) -> Table:
             no_wrap=number or name in ("task", "mode"),
             overflow="fold",
         )
-    before = None
-    for cell in results.cells:
-        if before is not None and cell.task != before:
+    before: Cell | None = None
+    for cell in in_order(results.cells):
+        if before is not None and cell.task != before.task:
             table.add_section()
             table.add_row()
         texts = row(cell, shown)
-        texts[0] = cell.task if cell.task != before else ""
+        if before is not None and cell.task == before.task:
+            texts[0] = ""
+            if cell.model == before.model and "model" in shown:
+                texts[1] = ""
         table.add_row(
             *(Text(text, style=_style(name, cell)) for name, text in zip(shown, texts, strict=True))
         )
-        before = cell.task
+        before = cell
     return table
 
 

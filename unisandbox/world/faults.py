@@ -3,11 +3,12 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from unisandbox.world.people import Person, all_people
+from unisandbox.world.people import SYNONYMS, Person, all_people
 from unisandbox.world.portraits import portrait
 from unisandbox.world.sprites import sprite
 from unisandbox.world.vocabulary import kinds
@@ -29,7 +30,7 @@ Layers = list[Layer]
 
 
 def distort(layers: Layers, size: int, draws: random.Random) -> Layers:
-    """Warp one thing: the nodes of a 4 x 4 mesh inside it are pulled by about a sixth of its side."""
+    """Warp one thing: the nodes of a 4 x 4 mesh inside it are pulled by about a fifth of its side."""
 
     def warp(layer: Layer) -> Image.Image:
         side = layer.image.width
@@ -37,7 +38,7 @@ def distort(layers: Layers, size: int, draws: random.Random) -> Layers:
         nodes = {(x, y): (float(edges[x]), float(edges[y])) for x in range(5) for y in range(5)}
         for x in range(1, 4):
             for y in range(1, 4):
-                dx, dy = (draws.choice((-1, 1)) * side * (0.13 + 0.07 * draws.random()) for _ in "xy")
+                dx, dy = (draws.choice((-1, 1)) * side * (0.16 + 0.07 * draws.random()) for _ in "xy")
                 nodes[x, y] = (edges[x] + dx, edges[y] + dy)
         mesh = [
             (
@@ -55,38 +56,54 @@ def distort(layers: Layers, size: int, draws: random.Random) -> Layers:
 
 
 def crop(layers: Layers, size: int, draws: random.Random) -> Layers:
-    """Push the outermost thing 40 to 55 percent over an edge of the picture."""
+    """Push the outermost thing over an edge of the picture, 40 to 55 percent of what is drawn of it."""
     axis, sign = draws.randrange(2), draws.choice((-1, 1))
     # The outermost one: on its way out it meets no other.
     index = max(range(len(layers)), key=lambda i: sign * layers[i].corner[axis])
     layer = layers[index]
-    over = round(layer.image.width * (0.4 + 0.15 * draws.random()))
-    place = -over if sign < 0 else size - layer.image.width + over
+    box = layer.image.getbbox() or (0, 0, 0, 0)
+    first, last = box[axis], box[axis + 2]
+    over = round((last - first) * (0.4 + 0.15 * draws.random()))
+    place = -first - over if sign < 0 else size - last + over
     corner = (place, layer.corner[1]) if axis == 0 else (layer.corner[0], place)
     return [*layers[:index], replace(layer, corner=corner), *layers[index + 1 :]]
 
 
 def occlude(layers: Layers, size: int, draws: random.Random) -> Layers:
-    """Lay a bar, or another object, over the middle of one thing."""
+    """Lay a bar, or another object, over 30 to 70 percent of one thing."""
     layer = draws.choice(layers)
+    while True:
+        cover = _other(layer, draws) if isinstance(layer.subject, str) and draws.random() < 0.5 else _bar(layer, draws)
+        if 0.3 <= _covered(layer, cover) <= 0.7:
+            return [*layers, cover]
+
+
+def _other(layer: Layer, draws: random.Random) -> Layer:
     side = layer.image.width
-    if isinstance(layer.subject, str) and draws.random() < 0.5:
-        slip = [round(draws.choice((-1, 1)) * side * (0.2 + 0.2 * draws.random())) for _ in "xy"]
-        other = draws.choice([name for name in kinds() if name != layer.subject])
-        corner = (layer.corner[0] + slip[0], layer.corner[1] + slip[1])
-        return [*layers, Layer(sprite(other, side), corner, other)]
-    thick = round(side * (0.34 + 0.1 * draws.random()))
+    x, y = (place + round(side * (draws.random() - 0.5)) for place in layer.corner)
+    other = draws.choice([name for name in kinds() if name != layer.subject])
+    return Layer(sprite(other, side), (x, y), other)
+
+
+def _bar(layer: Layer, draws: random.Random) -> Layer:
+    side = layer.image.width
+    thick = round(side * (0.35 + 0.1 * draws.random()))
+    shift = round((side - thick) * draws.random())
     colour = draws.choice(((70, 70, 78, 255), (120, 60, 140, 255), (40, 120, 110, 255), (150, 150, 158, 255)))
-    shift = (side - thick) // 2 + round(side * 0.1 * (draws.random() - 0.5))
-    if draws.random() < 0.5:
-        bar, offset = Image.new("RGBA", (side, thick), colour), (0, shift)
-    else:
-        bar, offset = Image.new("RGBA", (thick, side), colour), (shift, 0)
-    return [*layers, Layer(bar, (layer.corner[0] + offset[0], layer.corner[1] + offset[1]))]
+    shape, slip = ((side, thick), (0, shift)) if draws.random() < 0.5 else ((thick, side), (shift, 0))
+    return Layer(Image.new("RGBA", shape, colour), (layer.corner[0] + slip[0], layer.corner[1] + slip[1]))
+
+
+def _covered(layer: Layer, cover: Layer) -> float:
+    """Return the share of what is drawn of a layer that lies under a cover."""
+    drawn = np.asarray(layer.image.getchannel("A")) > 127
+    over = Image.new("L", layer.image.size)
+    over.paste(cover.image.getchannel("A"), (cover.corner[0] - layer.corner[0], cover.corner[1] - layer.corner[1]))
+    return float((np.asarray(over)[drawn] > 127).mean())
 
 
 def blend(layers: Layers, size: int, draws: random.Random) -> Layers:
-    """Average one thing with another: an object of another category, a person different in every respect."""
+    """Average one thing with one unlike it: an object that looks different, a person different in every respect."""
 
     def average(layer: Layer) -> Image.Image:
         other = _unlike(layer, draws).convert("RGBa")
@@ -98,13 +115,21 @@ def blend(layers: Layers, size: int, draws: random.Random) -> Layers:
 def _unlike(layer: Layer, draws: random.Random) -> Image.Image:
     side, subject = layer.image.width, layer.subject
     if isinstance(subject, Person):
-        return portrait(draws.choice([other for other in all_people() if _differs(other, subject)]), side)
-    category = kinds()[subject].category if subject else None
-    return sprite(draws.choice([kind.name for kind in kinds().values() if kind.category != category]), side)
+        people = [other for other in all_people() if _different(other, subject)]
+        return portrait(draws.choice(people), side)
+    return sprite(draws.choice(_least_alike(str(subject))), side)
 
 
-def _differs(one: Person, other: Person) -> bool:
-    return all(getattr(one, slot) != getattr(other, slot) for slot in Person.__slots__)
+def _different(one: Person, other: Person) -> bool:
+    return all(getattr(one, slot) != getattr(other, slot) for slot in SYNONYMS)
+
+
+@cache
+def _least_alike(name: str) -> list[str]:
+    """Return the half of all kinds that look least like one."""
+    small = {kind: np.asarray(sprite(kind, 16).convert("RGBa"), dtype=np.int64) for kind in kinds()}
+    alike = sorted(kinds(), key=lambda kind: int(np.abs(small[kind] - small[name]).sum()))
+    return alike[len(alike) // 2 :]
 
 
 def halve(layers: Layers, size: int, draws: random.Random) -> Layers:

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from unisandbox.world.people import Person
+from unisandbox.world.people import Person, all_people
 from unisandbox.world.scene import sprite_side
 from unisandbox.world.templates import (
     FAINT,
@@ -26,6 +25,7 @@ from unisandbox.world.templates import (
     Floats,
     centre,
     kind_names,
+    middle,
     portraits,
     strength,
     templates,
@@ -78,7 +78,7 @@ def read(image: Image.Image) -> Reading:
     if ground.min() < DARKEST_GROUND or (strength(edge - ground) > 2 * _INKED).mean() > 0.3:
         return Reading(malformed="the ground is not light and plain")
     sheet = _Sheet.of(ground - pixels, (round(ground[0]), round(ground[1]), round(ground[2])))
-    if any(_extent(box) >= PORTRAIT for box in sheet.boxes):
+    if any(_extent(box) >= PORTRAIT for box in sheet.boxes.values()):
         return _read_portrait(pixels, ground)
     return _read_objects(sheet)
 
@@ -114,45 +114,95 @@ class _Sheet:
     def of(cls, rgb: Floats, background: Colour) -> "_Sheet":
         rgb = np.pad(rgb, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)))
         ink = to_luma_chroma(rgb)
-        labels, _ = ndimage.label(np.abs(ink).max(axis=-1) > _INKED, _NEIGHBOURS)
+        labels, count = ndimage.label(strength(ink) > _INKED, _NEIGHBOURS)
         found = enumerate(ndimage.find_objects(labels), 1)
         boxes = {number: box for number, box in found if _extent(box) >= SMALLEST}
-        return cls(ink, np.maximum(strength(rgb) - FAINT, 0), labels, boxes, background)
+        # Specks lose their number: each is seen in every window it lies in, and may be part of a sprite.
+        numbers = np.zeros(count + 1, dtype=np.int32)
+        numbers[list(boxes)] = list(boxes)
+        return cls(ink, np.maximum(strength(rgb) - FAINT, 0), numbers[labels], boxes, background)
 
-    def window(self, number: int, top: int, left: int, side: int) -> Floats:
-        """Return the ink in a window, without that of the other pieces."""
-        box = np.s_[top : top + side, left : left + side]
-        others = [other for other in np.unique(self.labels[box]) if other in self.boxes and other != number]
-        return np.where(np.isin(self.labels[box], others)[..., None], 0, self.ink[box])
+
+def _extent(box: Box) -> int:
+    return max(box[0].stop - box[0].start, box[1].stop - box[1].start)
 
 
 def _read_objects(sheet: _Sheet) -> Reading:
     if len(sheet.boxes) > MOST_PIECES:
-        return Reading(malformed=f"{len(sheet.boxes)} pieces of ink")
-    side = sprite_side(WORK, len(sheet.boxes))
+        return Reading(malformed=f"{len(sheet.boxes)} pieces of ink, more than any scene has objects")
     names, drawn = [], np.zeros_like(sheet.ink)
     for number in sheet.boxes:
-        kind, window, ink = _nearest(sheet, number, side)
-        names.append(kind)
+        kind, window, ink = _nearest(sheet, number)
+        names.append(kind_names()[kind])
         drawn[window] += ink
     flaw = _flaw(sheet.ink, drawn)
     if flaw:
         y, x = ((at - _MARGIN) / WORK for at in flaw)
-        return Reading(malformed=f"no whole, known object {x:.0%} from the left, {y:.0%} from the top")
+        return Reading(malformed=f"no whole, known object {x:.0%} from the left and {y:.0%} from the top")
     return Reading(objects=dict(sorted(Counter(names).items())))
 
 
-def _nearest(sheet: _Sheet, number: int, side: int) -> tuple[str, Box, Floats]:
+def _nearest(sheet: _Sheet, number: int) -> tuple[int, Box, Floats]:
     """Return the kind nearest to a piece of ink, and the window and ink that draw it where it lies."""
+    side = sprite_side(WORK, len(sheet.boxes))
+    length = window_side(side)
     box = sheet.boxes[number]
     y, x = centre(sheet.weight[box] * (sheet.labels[box] == number))
-    y, x = y + box[0].start, x + box[1].start
-    for _ in range(2):  # the second time from where the first one puts it
-        (top, down), (left, right) = (_placed(at, side) for at in (y, x))
+    at = (box[0].start + y, box[1].start + x)
+    for _ in range(2):  # again from where it is found to lie, if that is elsewhere
+        (top, down), (left, right) = (_placed(coordinate, length) for coordinate in at)
+        window = np.s_[top : top + length, left : left + length]
+        others = (sheet.labels[window] != number) & (sheet.labels[window] != 0)
+        ink = np.where(others[..., None], 0, sheet.ink[window])
         bank = templates(side, (down, right), sheet.background)
-        length = window_side(side)
-        ink = sheet.window(number, top, left, length)
         kind = int(np.argmin(bank.energy - 2 * (bank.flat @ ink.ravel())))
         dy, dx = _slip(bank.ink[kind], ink)
-        y, x = y + dy, x + dx
-    return kind_names()[kind], np.s_[top : top + length, left : left + length], bank.ink[kind]
+        if max(abs(dy), abs(dx)) < 1 / PHASES:
+            break
+        at = (top + middle(length, down) + dy, left + middle(length, right) + dx)
+    return kind, window, bank.ink[kind]
+
+
+def _placed(coordinate: float, length: int) -> tuple[int, int]:
+    """Return the start of the window, and the phase, that put a template's centre of ink at a coordinate."""
+    start, phase = divmod(round((coordinate - middle(length, 0)) * PHASES), PHASES)
+    return min(max(start, 0), WORK + 2 * _MARGIN - length), phase
+
+
+def _slip(drawn: Floats, ink: Floats) -> Place:
+    """Return by how much (y, x) ink lies off what is drawn, to first order, a pixel and a half at most."""
+    y, x = np.zeros_like(drawn), np.zeros_like(drawn)
+    y[1:-1], x[:, 1:-1] = (drawn[:-2] - drawn[2:]) / 2, (drawn[:, :-2] - drawn[:, 2:]) / 2
+    y, x, rest = y.ravel(), x.ravel(), (ink - drawn).ravel()
+    yy, yx, xx, y_rest, x_rest = y @ y, y @ x, x @ x, y @ rest, x @ rest
+    size = yy * xx - yx * yx
+    dy, dx = (xx * y_rest - yx * x_rest) / size, (yy * x_rest - yx * y_rest) / size
+    return min(max(float(dy), -1.5), 1.5), min(max(float(dx), -1.5), 1.5)
+
+
+def _read_portrait(pixels: Floats, ground: Floats) -> Reading:
+    bank, opaque = portraits()
+    drawn = to_luma_chroma(pixels - ground * (1 - opaque))
+    nearest = int(((bank - drawn) ** 2).reshape(len(bank), -1).sum(axis=1).argmin())
+    if _flaw(drawn, bank[nearest]):
+        return Reading(malformed="a large shape that is no whole portrait")
+    return Reading(person=all_people()[nearest])
+
+
+def _flaw(ink: Floats, drawn: Floats) -> tuple[int, int] | None:
+    """Return where most ink is unexplained by what is drawn, if that is more than a sound picture has."""
+    rest = np.abs(ink - drawn) - _SLACK - _SLOPE * _steepness(drawn)
+    flaws = ndimage.uniform_filter(np.maximum(rest, 0) @ _WEIGHT, FLAW_SIDE) * FLAW_SIDE**2
+    y, x = np.unravel_index(int(flaws.argmax()), flaws.shape)
+    return (int(y), int(x)) if flaws[y, x] > MOST_FLAW else None
+
+
+def _steepness(drawn: Floats) -> Floats:
+    """Return the largest step down or up, plus the largest left or right, from each pixel to the next."""
+    down, right = np.abs(np.diff(drawn, axis=0)), np.abs(np.diff(drawn, axis=1))
+    vertical, horizontal = np.zeros_like(drawn), np.zeros_like(drawn)
+    vertical[1:] = down
+    np.maximum(vertical[:-1], down, out=vertical[:-1])
+    horizontal[:, 1:] = right
+    np.maximum(horizontal[:, :-1], right, out=horizontal[:, :-1])
+    return vertical + horizontal

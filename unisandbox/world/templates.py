@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unisandbox.world.people import all_people
+from unisandbox.world.portraits import portrait
 from unisandbox.world.sprites import CELL, sprite
 from unisandbox.world.vocabulary import kinds
 
@@ -32,13 +34,19 @@ def to_luma_chroma(ink: NDArray[Any]) -> Floats:
 
 
 def strength(ink: Floats) -> Floats:
-    """Return how far pixels (..., 3) lie from the ground, without regard to colour."""
-    return np.abs(ink).max(axis=-1)
+    """Return the largest difference (...) of each pixel (..., 3), whatever its channel."""
+    size = np.abs(ink)
+    return np.maximum(np.maximum(size[..., 0], size[..., 1]), size[..., 2])
 
 
 def window_side(side: int) -> int:
     """Return the side of the window round a centre of ink that holds any sprite of a side whole."""
     return side + 4
+
+
+def middle(length: int, phase: int) -> float:
+    """Return where a template has its centre of ink, in pixels from the start of its window of a length."""
+    return length / 2 + (phase - (PHASES - 1) / 2) / PHASES
 
 
 def centre(weight: Floats) -> tuple[float, float]:
@@ -67,12 +75,9 @@ class Templates:
     """Sum of squares for each kind."""
 
 
-@lru_cache(maxsize=96)
+@lru_cache(maxsize=64)
 def templates(side: int, phase: tuple[int, int], background: Colour) -> Templates:
-    """Return the templates of sprites of a side, their centre of ink in the middle of the window plus a phase.
-
-    Phase (0, 0) puts it 3/8 px above and left of the middle, and a step is 1/4 px.
-    """
+    """Return the templates of sprites of a side on a background, at a phase of 0 to PHASES - 1 down and right."""
     bank = _bank(side)[phase]
     ground = np.array(background, dtype=np.float32)
     ink = to_luma_chroma(bank[..., 3:].astype(np.float32) / 255 * ground - bank[..., :3])
@@ -90,29 +95,37 @@ def portraits() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 @cache
 def _bank(side: int) -> dict[tuple[int, int], NDArray[np.uint8]]:
     """Return premultiplied RGBA (kinds, window, window, 4) for each phase."""
+    cells = np.stack([_centred(np.asarray(sprite(name, CELL).convert("RGBa")), side) for name in kinds()])
     steps = range(PHASES)
-    cells = [_centred(np.asarray(sprite(name, CELL).convert("RGBa")), side) for name in kinds()]
-    return {(y, x): np.stack([_reduced(cell, y, x) for cell in cells]) for y in steps for x in steps}
+    return {(down, right): _averaged(cells, window_side(side), down, right) for down in steps for right in steps}
 
 
-def _centred(cell: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return a sprite at _FINE times a side, its centre of ink in the middle of a window that is a pixel wider."""
+def _centred(cell: NDArray[np.uint8], side: int) -> NDArray[np.uint16]:
+    """Return a sprite, PHASES steps a pixel, its centre of ink half a step before the middle of a wide window."""
     if side * _FINE != CELL:
         cell = np.asarray(Image.fromarray(cell, "RGBa").resize((side * _FINE,) * 2, Image.Resampling.HAMMING))
     ink = cell[..., 3:].astype(np.float32) - cell[..., :3]
     y, x = centre(np.maximum(strength(ink) - FAINT, 0))
     room = (window_side(side) + 2) * _FINE
-    top, left = round(room / 2 - y), round(room / 2 - x)
-    window = np.zeros((room, room, 4), dtype=np.uint8)
-    window[top : top + len(cell), left : left + len(cell)] = cell
-    return window
-
-
-def _reduced(window: NDArray[np.uint8], y: int, x: int) -> NDArray[np.uint8]:
-    """Return a window moved by a phase and brought to working size."""
     step = _FINE // PHASES
-    top, left = (_FINE - step * phase + step * (PHASES - 1) // 2 for phase in (y, x))
-    length = len(window) - 2 * _FINE
-    part = window[top : top + length, left : left + length].astype(np.uint32)
-    small = part.reshape(length // _FINE, _FINE, length // _FINE, _FINE, 4).sum(axis=(1, 3))
-    return ((small + _FINE * _FINE // 2) // (_FINE * _FINE)).astype(np.uint8)
+    top, left = round((room - step) / 2 - y), round((room - step) / 2 - x)
+    window = np.zeros((room, room, 4), dtype=np.uint16)
+    window[top : top + len(cell), left : left + len(cell)] = cell
+    return _sums(window, step)
+
+
+def _averaged(cells: NDArray[np.uint16], length: int, down: int, right: int) -> NDArray[np.uint8]:
+    """Return cells moved by a phase and brought to working size."""
+    top, left = (PHASES + PHASES // 2 - 1 - phase for phase in (down, right))
+    part = cells[:, top : top + length * PHASES, left : left + length * PHASES]
+    return ((_sums(part, PHASES) + _FINE**2 // 2) // _FINE**2).astype(np.uint8)
+
+
+def _sums(pixels: NDArray[np.uint16], step: int) -> NDArray[np.uint16]:
+    """Return the sums of blocks of step x step pixels (..., height, width, channels)."""
+    offsets = range(step)
+    total = np.zeros_like(pixels[..., ::step, ::step, :])
+    for down in offsets:
+        for right in offsets:
+            total += pixels[..., down::step, right::step, :]
+    return total
