@@ -1,24 +1,21 @@
 """Measures how well the world's reader reads: exactness on sound scenes, misses on faulty ones, and speed.
 
-    python benchmarks/world.py                        # the figures of docs/world.md, a few minutes
-    python benchmarks/world.py --scenes 500 --faulty 200
-    python benchmarks/world.py --sheet docs/img/world.png
+python benchmarks/world.py                        # the figures of docs/world.md, a few minutes
+python benchmarks/world.py --scenes 500 --faulty 200
+python benchmarks/world.py --sheet docs/img/world.png
 """
 
-import argparse
 import io
 import random
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
-from unisandbox.world import Person, Reading, Scene, all_people, compose, kinds, read
+from unisandbox.world import Reading, Scene, all_people, compose, kinds, read
 from unisandbox.world.faults import FAULTS
 from unisandbox.world.scene import MOST_OBJECTS
 
@@ -122,7 +119,9 @@ def exactness(count: int, seed: int) -> Table:
     share = wrong["all", "all"] / count
     table = Table("", *CHANGES, "all", title=f"Sound pictures not read exactly: {share:.3%} of {count}")
     for row in dict.fromkeys(row for row, _ in sorted(tried, key=str)):
-        table.add_row(str(row), *(f"{wrong[row, column]}/{tried[row, column]}" for column in (*CHANGES, "all")))
+        table.add_row(
+            str(row), *(f"{wrong[row, column]}/{tried[row, column]}" for column in (*CHANGES, "all"))
+        )
     return table
 
 
@@ -133,7 +132,11 @@ def false_fine(count: int, seed: int) -> Table:
     for fault, _size, _change, fine in faulty_pictures(count, seed):
         tried[fault] += 1
         missed[fault] += fine
-    table = Table("fault", "read as fine", title=f"Faulty pictures read as fine: {missed.total() / count:.3%} of {count}")
+    table = Table(
+        "fault",
+        "read as fine",
+        title=f"Faulty pictures read as fine: {missed.total() / count:.3%} of {count}",
+    )
     for fault in FAULTS:
         table.add_row(fault, f"{missed[fault]}/{tried[fault]}")
     return table

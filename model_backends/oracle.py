@@ -77,9 +77,12 @@ class Oracle:
         return {**self._rates, "size": self._size}
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
-        """Answer each request; raises ValueError for a target the sandbox cannot draw."""
+        """Answer each request; a target that the sandbox cannot draw is an error, not a wrong picture."""
         for request in requests:
-            yield self._answer(request)
+            try:
+                yield self._answer(request)
+            except ValueError as error:  # a target outside the sandbox; others in the task may be inside
+                yield Generation(request.key, finish="error", error=str(error))
 
     def _answer(self, request: Request) -> Generation:
         if request.target is None or request.sample is None:

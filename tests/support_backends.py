@@ -82,8 +82,8 @@ def number_in(request: Request) -> int:
 class Painter:
     """Says or draws the right word, or w0, as the seed decides; some it refuses, or leaves empty.
 
-    With ``calls`` every request is noted in that file before it is worked on; ``pause`` is how long, in
-    seconds, each takes.
+    With ``calls`` every request is noted in that file before it is worked on. ``pauses`` is a file that says
+    how many seconds model and judge take for each: beside the options, since those name the trials.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Painter:
         *,
         right: float = 1.0,
         unanswered: float = 0.0,
-        pause: float = 0.0,
         calls: Path | None = None,
+        pauses: Path | None = None,
         api_key: str = "",
         batch: int = 8,
     ) -> None:
         self.batch_size = batch
-        self._right, self._unanswered, self._pause, self._calls = right, unanswered, pause, calls
-        self._secret = api_key
+        self._right, self._unanswered, self._calls, self._secret = right, unanswered, calls, api_key
+        self._pause = pause_in(pauses, 0)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Answer one by one, the last one first."""
@@ -122,9 +122,9 @@ class Painter:
 class Reader:
     """Reads words from text or from the red of a picture."""
 
-    def __init__(self, *, pause: float = 0.0, calls: Path | None = None, batch: int = 4) -> None:
+    def __init__(self, *, calls: Path | None = None, pauses: Path | None = None, batch: int = 4) -> None:
         self.batch_size = batch
-        self._pause, self._calls = pause, calls
+        self._calls, self._pause = calls, pause_in(pauses, 1)
 
     def observe(self, views: Sequence[View]) -> Iterator[Observation]:
         """Note what is there."""
@@ -147,6 +147,11 @@ class Reader:
     def match(self, cases: Sequence[Case]) -> Iterator[Verdict]:
         """Compare word for word."""
         return map(match_by_rules, cases)
+
+
+def pause_in(pauses: Path | None, place: int) -> float:
+    """Return how many seconds each item takes."""
+    return float(pauses.read_text().split()[place]) if pauses else 0.0
 
 
 def note(calls: Path | None, key: str, kind: Literal["image", "text", "view"]) -> None:

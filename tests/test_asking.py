@@ -170,7 +170,9 @@ MANY = [Item(str(number)) for number in range(100)]
 def test_25_failures_in_a_row_end_it() -> None:
     found: list[Item] = []
     patience = Patience("it", BackendError, 1)
-    with pytest.raises(BackendError, match=r"^it: 25 requests in a row failed, stopped.*is bad.*same command"):
+    with pytest.raises(
+        BackendError, match=r"^it: 25 requests in a row failed, stopped.*is bad.*same command"
+    ):
         for item in answered(Line(bad="".join("0")), [MANY[0]], failed, patience):
             found.append(item)
         for item in answered(_dead, MANY, failed, patience):
@@ -299,7 +301,13 @@ class Log:
             self.requests.append(request)
             sample = self._thought if request.prompt.output == "text" else self._drawn
             yield Generation(
-                request.key, sample.image, sample.text, sample.thought, sample.finish, sample.error, sample.notes
+                request.key,
+                sample.image,
+                sample.text,
+                sample.thought,
+                sample.finish,
+                sample.error,
+                sample.notes,
             )
 
 
@@ -307,7 +315,9 @@ THOUGHT = Generation("", text="It is w7.\nDraw: w7.")
 DRAWN = Generation("", picture(7))
 
 
-def both_calls(thought: Generation, drawn: Generation = DRAWN, model: str = "painter") -> tuple[Log, Generation]:
+def both_calls(
+    thought: Generation, drawn: Generation = DRAWN, model: str = "painter"
+) -> tuple[Log, Generation]:
     """Put ``cot`` to a model; return what it was asked and what came of it."""
     ask, log = ask_of("cot", model), Log(thought, drawn)
     one = asked(ask)
@@ -415,7 +425,9 @@ def test_what_is_no_generation_is_an_error_that_says_why(generation: Any, reason
     class Wrong:
         def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
             for request in requests:
-                yield replace(generation, key=request.key) if isinstance(generation, Generation) else generation
+                yield (
+                    replace(generation, key=request.key) if isinstance(generation, Generation) else generation
+                )
 
     ask = ask_of("direct")
     (found,) = generate(Wrong(), ask, [asked(ask)], Patience("it", BackendError, 3))

@@ -147,7 +147,11 @@ def test_an_error_is_not_remembered_for_the_same_picture(monkeypatch: pytest.Mon
         nonlocal calls
         for view in batch:
             calls += 1
-            yield Observation(view.key, error="dazzled") if calls == 1 else Observation(view.key, {"answer": "w3"})
+            yield (
+                Observation(view.key, error="dazzled")
+                if calls == 1
+                else Observation(view.key, {"answer": "w3"})
+            )
 
     monkeypatch.setattr(Reader, "observe", observe)
     run_words(modes="direct", judges="reader:batch=2")
@@ -157,7 +161,9 @@ def test_an_error_is_not_remembered_for_the_same_picture(monkeypatch: pytest.Mon
 
 def test_a_malformed_picture_is_rejected_and_not_matched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Reader, "observe", lambda self, batch: (Observation(v.key, malformed="two words", raw="w1 w2") for v in batch)
+        Reader,
+        "observe",
+        lambda self, batch: (Observation(v.key, malformed="two words", raw="w1 w2") for v in batch),
     )
     monkeypatch.setattr(Reader, "match", _never)
     (cell,) = run_words(modes="direct")
@@ -168,7 +174,9 @@ def test_a_malformed_picture_is_rejected_and_not_matched(monkeypatch: pytest.Mon
 
 def test_an_unreadable_picture_is_an_error_not_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Painter, "answer", lambda self, request: Generation(request.key, Image(b"no picture" + request.key.encode()))
+        Painter,
+        "answer",
+        lambda self, request: Generation(request.key, Image(b"no picture" + request.key.encode())),
     )
     (cell,) = run_words(modes="direct")
     assert (cell.score.value, cell.score.unscored, cell.score.errors) == (None, 6, 6)
@@ -231,7 +239,9 @@ def test_what_is_no_answer_of_a_judge_is_an_error_that_says_why(
     assert reason in by_sample("verdicts.jsonl")["s1"]["reason"]
 
 
-def test_a_judge_that_says_it_is_dead_ends_the_run_and_what_is_asked_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_judge_that_says_it_is_dead_ends_the_run_and_what_is_asked_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def observe(self: Reader, batch: Sequence[View]) -> Iterator[Observation]:
         raise JudgeError("the judge's key is not valid")
         yield  # pragma: no cover
@@ -248,7 +258,9 @@ def test_25_failures_in_a_row_end_the_run(monkeypatch: pytest.MonkeyPatch) -> No
         yield  # pragma: no cover
 
     monkeypatch.setattr(Reader, "observe", observe)
-    with pytest.raises(JudgeError, match=r"^reader: 25 requests in a row failed, stopped.*ConnectionError: out"):
+    with pytest.raises(
+        JudgeError, match=r"^reader: 25 requests in a row failed, stopped.*ConnectionError: out"
+    ):
         run_words(repeats=20)
     assert len(lines("verdicts.jsonl")) == 25
 
@@ -286,7 +298,9 @@ def judged(number: int) -> Judged:
 
 def test_a_dropped_stage_judges_no_more_and_is_not_waited_for() -> None:
     judge, verdicts = Slow(), list[Verdict]()
-    stage = JudgeStage(judge, lambda _, verdict: verdicts.append(verdict), Patience("it", JudgeError, 1), waiting=8)
+    stage = JudgeStage(
+        judge, lambda _, verdict: verdicts.append(verdict), Patience("it", JudgeError, 1), waiting=8
+    )
     for number in range(4):
         stage.put(judged(number))
     while not judge.views:
@@ -304,7 +318,9 @@ def test_a_dropped_stage_judges_no_more_and_is_not_waited_for() -> None:
 def test_a_stage_that_finishes_judges_all_that_waits() -> None:
     judge, verdicts = Slow(), list[Verdict]()
     judge.leave.set()
-    stage = JudgeStage(judge, lambda _, verdict: verdicts.append(verdict), Patience("it", JudgeError, 1), waiting=8)
+    stage = JudgeStage(
+        judge, lambda _, verdict: verdicts.append(verdict), Patience("it", JudgeError, 1), waiting=8
+    )
     for number in range(5):
         stage.put(judged(number))
     stage.finish()

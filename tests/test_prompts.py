@@ -53,12 +53,15 @@ def test_a_value_is_never_taken_for_a_template() -> None:
     assert render("x {{ a }}", a="{{ b }}", b="secret") == "x {{ b }}"
 
 
-@pytest.mark.parametrize("source", ["{{ quetsion }}", "Draw: {{ quetsion }}", "{% if quetsion %}x{% endif %}"])
+@pytest.mark.parametrize(
+    "source", ["{{ quetsion }}", "Draw: {{ quetsion }}", "{% if quetsion %}x{% endif %}"]
+)
 def test_a_missing_variable_is_named_with_the_ones_there_are(source: str) -> None:
     with pytest.raises(TaskFileError) as caught:
         render(source, question="?", n=1)
     assert str(caught.value) == (
-        "file.yaml:3: prompts.direct: Unknown variable 'quetsion'. Did you mean 'question'? Known: n, question."
+        "file.yaml:3: prompts.direct: Unknown variable 'quetsion'. Did you mean 'question'? "
+        "Known: n, question."
     )
 
 

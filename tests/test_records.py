@@ -54,7 +54,9 @@ def test_what_is_no_picture_raises_when_looked_at_and_not_before(data: bytes) ->
 
 
 def test_the_text_of_a_prompt_is_its_last_turn() -> None:
-    assert Prompt((Turn("user", "first"), Turn("model", "mine"), Turn("user", "last")), "image").text == "last"
+    assert (
+        Prompt((Turn("user", "first"), Turn("model", "mine"), Turn("user", "last")), "image").text == "last"
+    )
 
 
 @pytest.mark.parametrize(

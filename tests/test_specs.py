@@ -69,7 +69,9 @@ def test_a_label_does_not_depend_on_the_order_of_options() -> None:
     assert parse_spec("m:b=2,a=1").label == parse_spec("m:a=1,b=2").label == "m:a=1,b=2"
 
 
-@pytest.mark.parametrize("key", ["key", "api_key", "API_KEY", "token", "hf_token", "password", "client_secret"])
+@pytest.mark.parametrize(
+    "key", ["key", "api_key", "API_KEY", "token", "hf_token", "password", "client_secret"]
+)
 def test_secrets_are_hidden_in_labels_and_kept_in_options(key: str) -> None:
     spec = parse_spec(f"server:{key}=s3cr3t,model=x")
     assert "s3cr3t" not in spec.label

@@ -67,9 +67,7 @@ def test_good_data_comes_back_as_the_schema(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_the_schema_is_named_with_its_line(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_what_does_not_fit_the_schema_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     assert message in fault(tmp_path, text)
 
 
@@ -107,10 +105,10 @@ def test_what_is_no_yaml_mapping_is_refused_in_one_line(tmp_path: Path, text: st
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TaskFileError, match="none.yaml: cannot be read: .*No such file"):
+    with pytest.raises(TaskFileError, match=r"none.yaml: cannot be read: .*No such file"):
         YamlFile(tmp_path / "none.yaml")
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(TaskFileError, match="picture.yaml: cannot be read"):
+    with pytest.raises(TaskFileError, match=r"picture.yaml: cannot be read"):
         YamlFile(tmp_path / "picture.yaml")
 
 

@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,7 @@ from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import RESULTS, RUN, RunLog, read_json
 from unisandbox.runner import Progress, Runner, load_judge
-from unisandbox.specs import HIDDEN, parse_spec
+from unisandbox.specs import HIDDEN, checked_options, parse_spec
 from unisandbox.task import Task, with_options
 
 __all__ = ["load_run", "plan", "run"]
@@ -53,7 +53,7 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
             words = tuple(several if isinstance(several, (list, tuple)) else [several])
             if not all(isinstance(word, (str, Path)) for word in words):
                 raise UsageError(f"{name}={value!r}: expected words.")
-            values[name] = words
+            values[name] = tuple(Path(word) if name == "include_path" else str(word) for word in words)
     options = RunOptions(**values)
     for name, least in MINIMUM.items():
         value = getattr(options, name)
@@ -89,9 +89,22 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
     )
 
 
+def unbuildable(matrix: Matrix) -> Iterator[UsageError]:
+    """Yield what is wrong with the models and judges named: a factory that cannot be imported, an option."""
+    for what, chosen in (("model", matrix.models), ("judge", matrix.judges)):
+        for one in chosen:
+            options = {key: value for key, value in one.spec.options.items() if key != "draws"}
+            try:
+                checked_options(f"{what} {one.spec.name!r}", one.entry.load(), options)
+            except UsageError as error:
+                yield error
+
+
 def execute(options: RunOptions, *, progress: Progress | None = None) -> Results:
     """Run what the options say."""
     matrix = plan(options)
+    for fault in unbuildable(matrix):
+        raise fault
     judges = {judge.label: load_judge(judge) for judge in matrix.judges}
     folder = Path(options.out) if options.out else new_folder(options)
     with RunLog(folder, fresh=options.fresh) as log:

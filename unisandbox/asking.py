@@ -79,7 +79,8 @@ def answered(
         raise
     except Exception as error:
         reason = _reason(error)
-    tries = patience.tries - 1 if len(items) == 1 else max(1, patience.tries - 1)  # a neighbour may be to blame
+    # what failed in company is asked alone at least once: a neighbour may be to blame
+    tries = patience.tries - 1 if len(items) == 1 else max(1, patience.tries - 1)
     for item in pending.values():
         late, fault = _alone(ask, item, tries) if reason else (None, "")
         if late is not None:
@@ -204,7 +205,7 @@ def _misshapen(generation: object) -> str:
     for name, kind in (("image", Image), ("text", str), ("thought", str)):
         value = getattr(generation, name)
         if value is not None and not isinstance(value, kind):
-            return f"{name} as a {type(value).__name__}, expected unisandbox.Image or str or None"
+            return f"{name} as a {type(value).__name__}, expected {kind.__name__} or None"
     return ""
 
 

@@ -120,7 +120,7 @@ class Catalog:
             else:
                 found = [listing for listing in self if listing.answers_to(pattern)]
             if not found:
-                known = {word for listing in self for word in (listing.name, listing.family)}
+                known = {word for one in self for word in (one.name, one.family, *one.tags)}
                 raise UsageError(unknown("task, family or pattern", pattern, known))
             chosen |= {listing.name: listing for listing in found}
         return list(chosen.values())
@@ -151,7 +151,9 @@ def _glance(path: Path, plugin: str) -> Iterator[Listing]:
         return tuple(map(str, value)) if isinstance(value, (list, dict)) else ()
 
     variants = data.get("variants")
-    for name, overrides in (variants if isinstance(variants, dict) else {path.stem: None}).items():
+    for name, overrides in (
+        variants if variants and isinstance(variants, dict) else {path.stem: None}
+    ).items():
         own = overrides.items() if isinstance(overrides, dict) else ()
         yield Listing(
             name=str(name),

@@ -24,6 +24,9 @@ Ability = Literal["image", "text", "think", "see", "train"]
 Pictures = Literal["sandbox", "any"]
 """``sandbox``: drawn in ``unisandbox.world``'s picture language; ``any``: whatever a model paints."""
 
+Readable = Literal["sandbox", "any", "text"]
+"""What a judge reads: the two kinds of pictures, and words."""
+
 
 class RegisterFolder(Protocol):
     """Registers a folder: every ``*.yaml`` below it is one file of its kind."""
@@ -63,8 +66,8 @@ class RegisterJudge(Protocol):
         factory: str,
         *,
         summary: str,
-        reads: tuple[Literal["sandbox", "any", "text"], ...],
-        default_for: tuple[Literal["sandbox", "any", "text"], ...] = (),
+        reads: tuple[Readable, ...],
+        default_for: tuple[Readable, ...] = (),
     ) -> None:
         """``default_for``: what it judges when a run names no judge."""
         ...

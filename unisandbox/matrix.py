@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from unisandbox.errors import UsageError, unknown
@@ -202,8 +203,8 @@ def resolve(
     """Resolve names into a matrix; raises UsageError for what is unknown or does not fit."""
     wanted = _modes(modes)
     added = _with_dependencies(wanted)
-    chosen_models = [_model(text, plugins) for text in dict.fromkeys(models)]
-    chosen_judges = [_judge(text, plugins) for text in dict.fromkeys(judges)]
+    chosen_models = list({(model := _model(text, plugins)).label: model for text in models}.values())
+    chosen_judges = list({(judge := _judge(text, plugins)).label: judge for text in judges}.values())
     asks: list[Ask] = []
     unsupported: list[Unsupported] = []
     for model in chosen_models:
@@ -223,7 +224,7 @@ def resolve(
 
 def _modes(names: Sequence[str]) -> list[str]:
     wanted = [name.strip() for entry in names for name in entry.split(",") if name.strip()]
-    if wanted == ["all"]:
+    if "all" in wanted:
         return list(MODES)
     for name in wanted:
         if name not in MODES:
@@ -328,7 +329,9 @@ def _rubrics(asks: Iterable[Ask]) -> dict[str, Any]:
     return found
 
 
-def _plain(options: Any) -> Any:
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as JSON; of paths the name, since rows count by content, wherever they lie."""
+    named = {key: value.name if isinstance(value, Path) else value for key, value in options.items()}
     return {
-        key: value if isinstance(value, (int, float, bool)) else str(value) for key, value in options.items()
+        key: value if isinstance(value, (int, float, bool)) else str(value) for key, value in named.items()
     }

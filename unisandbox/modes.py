@@ -64,7 +64,8 @@ ABILITIES = {
 def lacking(mode: Mode, does: frozenset[str]) -> frozenset[str]:
     """Return what a backend that ``does`` these things lacks for ``mode``.
 
-    Thinking can be native, or two calls made by the harness, which take text.
+    Thinking can be native, or two calls made by the harness, which take text. A mode made from another needs
+    what that one needs.
 
     >>> sorted(lacking(MODES["cot"], frozenset({"image"})))
     ['think']
@@ -74,4 +75,6 @@ def lacking(mode: Mode, does: frozenset[str]) -> frozenset[str]:
     needs = mode.needs
     if mode.name in ("cot", "refined") and not does & {"think", "text"}:
         needs = needs | {"think"}
+    if mode.after:
+        needs = needs | lacking(MODES[mode.after], does)
     return needs - does

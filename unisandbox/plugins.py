@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import pluggy
 
@@ -161,7 +161,7 @@ def load(points: Iterable[EntryPoint]) -> Plugins:
         started = time.perf_counter()
         try:
             module = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script taken for a plugin exits when imported
             status.error = f"{type(error).__name__}: {error}"
             continue
         _register(plugins, status, module)
@@ -197,6 +197,12 @@ def _hooks() -> list[str]:
     return [name for name in vars(hookspecs) if name.startswith("register_")]
 
 
+def _check_words(what: str, given: Iterable[str], known: Any) -> None:
+    """Raise ValueError for words a hook does not know; a lone word in brackets is no tuple."""
+    if isinstance(given, str) or not set(given) <= set(get_args(known)):
+        raise ValueError(f"{what}={given!r}: expected a tuple of some of {', '.join(get_args(known))}")
+
+
 def _registers(plugins: Plugins, status: PluginStatus) -> dict[str, Callable[..., None]]:
     """Return the ``register`` callable handed to each hook of one plugin."""
 
@@ -209,9 +215,13 @@ def _registers(plugins: Plugins, status: PluginStatus) -> dict[str, Callable[...
 
     def model(name: str, factory: str, **about: Any) -> None:
         about = {"draws": "any", "sees_target": False, **about}
+        _check_words("does", about.get("does", ()), hookspecs.Ability)
+        _check_words("draws", (about["draws"],), hookspecs.Pictures)
         into(plugins.models, ModelEntry)(name, factory, **about)
 
     def judge(name: str, factory: str, **about: Any) -> None:
+        for key in ("reads", "default_for"):
+            _check_words(key, about.get(key, ()), hookspecs.Readable)
         into(plugins.judges, JudgeEntry)(name, factory, **{"default_for": (), **about})
 
     def folder(folders: dict[Path, str], what: str) -> Callable[[Path], None]:

@@ -56,11 +56,18 @@ class Slot(BaseModel):
     punctuation aside."""
     values: dict[str, list[str]] = Field(default_factory=dict)
     """For ``choice``: each value with its synonyms."""
+    open: str | None = None
+    """For ``choice``: the value of a target that leaves the slot open; any observation agrees with it."""
 
     @model_validator(mode="after")
-    def _values_belong_to_choices(self) -> Slot:
+    def _values_are_those_of_a_choice(self) -> Slot:
         if bool(self.values) != (self.type == "choice"):
             raise ValueError("'values' belongs to slots of type choice, and they need it")
+        value_of: dict[str, str] = {}
+        for value, synonyms in self.values.items():
+            for word in (value, *synonyms):
+                if (other := value_of.setdefault(_plain(word), value)) != value:
+                    raise ValueError(f"the word {word!r} stands for both {other!r} and {value!r}")
         return self
 
     @cached_property
@@ -163,7 +170,7 @@ class Rubric:
         """Return '' when every slot of the observation equals the (canonical) target, else which does not."""
         for name, slot in self.slots.items():
             seen = slot.canonical(observed.get(name))
-            if seen != target[name]:
+            if seen != target[name] and (slot.open is None or slot.open != target[name]):
                 return f"{name}: {'nothing' if seen is None else seen} instead of {target[name]}"
         return ""
 

@@ -17,20 +17,23 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import filelock
 import orjson
 
 from unisandbox.errors import RunFolderError
 from unisandbox.matrix import Ask, Trial
-from unisandbox.records import Generation, Image, Verdict
+from unisandbox.records import Finish, Generation, Image, Outcome, Verdict
 from unisandbox.scores import CODES
 
 FORMAT = 1
 GENERATIONS, VERDICTS, IMAGES = "generations.jsonl", "verdicts.jsonl", "images"
 RUN, RESULTS = "run.json", "results.json"
+
+_SHAPES = {RUN: {"matrix": dict, "options": dict, "asks": list}, RESULTS: {"cells": list, "finished": bool}}
 
 ANSWERED, UNANSWERED, FAILED = 1, 2, 3
 """How a trial stands: a generation to judge, no answer of the model (a verdict by itself), or an error."""
@@ -54,7 +57,8 @@ class AskState:
         """Return the trials that have a generation but no verdict of this judge, or only an error."""
         codes = self.verdicts[judge]
         redo = (0, CODES["error"])
-        return {i for i, state in enumerate(self.generated) if state == ANSWERED and codes[i] in redo}
+        asked = (ANSWERED, UNANSWERED)
+        return {i for i, state in enumerate(self.generated) if state in asked and codes[i] in redo}
 
     def outcomes(self, judge: str) -> bytearray:
         """Return a code a trial, failed generations counted as errors."""
@@ -81,28 +85,38 @@ class RunLog:
             ) from None
         except OSError as error:
             raise _unwritable(folder, error) from None
-        try:
-            if fresh:
-                self._clear()
-            self._generations = self._open(GENERATIONS)
-            self._verdicts = self._open(VERDICTS)
-        except OSError as error:
-            self._lock.release()
-            raise _unwritable(folder, error) from None
+        with ExitStack() as opened:
+            opened.callback(self._lock.release)
+            try:
+                if fresh:
+                    self._clear()
+                self._generations = opened.enter_context(self._open(GENERATIONS))
+                self._verdicts = opened.enter_context(self._open(VERDICTS))
+            except OSError as error:
+                raise _unwritable(folder, error) from None
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for file in (self._generations, self._verdicts):
-            file.close()
-        self._lock.release()
+        self._opened.close()
 
     def _clear(self) -> None:
-        for name in (GENERATIONS, VERDICTS, RUN, RESULTS):
-            (self.folder / name).unlink(missing_ok=True)
+        """Delete what a run wrote, ``run.json`` last: where there is none, the files may be somebody's."""
+        logs = [self.folder / name for name in (GENERATIONS, VERDICTS, RESULTS)]
+        if not (self.folder / RUN).exists():
+            files = [path for path in logs if path.exists() and path.stat().st_size]
+            if files := [*files, *(self.folder / IMAGES).iterdir()]:
+                raise RunFolderError(
+                    f"{self.folder} is not a run folder: it has no {RUN}. --fresh would delete "
+                    f"{files[0].relative_to(self.folder)}. Choose another --out."
+                )
+        for path in logs:
+            path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / IMAGES)
         (self.folder / IMAGES).mkdir()
+        (self.folder / RUN).unlink(missing_ok=True)
 
     def _open(self, name: str) -> BinaryIO:
         """Open a log for appending, after dropping a last line that was torn by a sudden end."""
@@ -125,8 +139,12 @@ class RunLog:
                     f"{self.folder} holds a run of another matrix: {difference}. Choose another --out, or "
                     "start over with --fresh."
                 )
-            (self.folder / RESULTS).unlink(missing_ok=True)  # what stands there is about to be outdated
+            self._remove(RESULTS)  # what stands there is about to be outdated
             return True
+        if (self.folder / GENERATIONS).stat().st_size:
+            raise RunFolderError(
+                f"{self.folder} holds a log, but no {RUN} that says of what. Choose another --out, or restore it."
+            )
         self.write_json(RUN, {"format": FORMAT, "matrix": matrix, **about})
         return False
 
@@ -140,6 +158,12 @@ class RunLog:
         """Write a file whole or not at all."""
         self._write_whole(self.folder / name, (json.dumps(value, indent=1, default=str) + "\n").encode())
 
+    def _remove(self, name: str) -> None:
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+
     def _write_whole(self, path: Path, data: bytes) -> None:
         beside = path.with_name(f".{path.name}.part")
         try:
@@ -149,7 +173,10 @@ class RunLog:
             raise _unwritable(self.folder, error) from None
 
     def _append(self, file: BinaryIO, line: Mapping[str, Any]) -> None:
-        data = orjson.dumps(line, default=str) + b"\n"
+        try:
+            data = orjson.dumps(line, default=str) + b"\n"
+        except TypeError:  # half a character, or a key that is no string
+            data = orjson.dumps(_mended(line)) + b"\n"
         try:
             written = file.write(data)
         except OSError as error:
@@ -210,13 +237,19 @@ class RunLog:
         self, ask: Ask, wanted: Iterable[int] | None = None
     ) -> Iterator[tuple[int, Generation]]:
         """Yield the logged generations of an ask by trial, the last one of each; pictures are read back."""
+        path = self.folder / GENERATIONS
         numbers = {ask.task.name: {sample.id: i for i, sample in enumerate(ask.samples)}}
         state = {ask.id: AskState(ask)}
         keep = None if wanted is None else set(wanted)
-        for line in read_lines(self.folder / GENERATIONS):
+        last: dict[int, int] = {}
+        for place, line in _places(path, warn=False):
             found = _locate(line, state, numbers)
             if found and (keep is None or found[1] in keep):
-                yield found[1], self._read_back(line)
+                last[found[1]] = place
+        with path.open("rb") as file:
+            for index, place in last.items():
+                file.seek(place)
+                yield index, self._read_back(orjson.loads(file.readline()))
 
     def _read_back(self, line: Mapping[str, Any]) -> Generation:
         image, error, finish = None, line.get("error"), line["finish"]
@@ -238,37 +271,71 @@ def standing(finish: str, has_image: bool) -> int:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run; raises RunFolderError."""
+    """Read ``run.json`` or ``results.json``; raises RunFolderError."""
     try:
         value = json.loads(path.read_bytes())
+        _check_shape(path.name, value)
     except FileNotFoundError:
         raise RunFolderError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
     except (OSError, ValueError) as error:
         raise RunFolderError(
             f"{path} cannot be read: {error}. Start over with --fresh, or restore the file."
         ) from None
-    if value.get("format", FORMAT) != FORMAT:
+    if (found := value.get("format", FORMAT)) != FORMAT:
         raise RunFolderError(
-            f"{path}: written in log format {value['format']}, this version reads {FORMAT}. "
+            f"{path}: written in log format {found}, this version reads {FORMAT}. "
             "Use the version of unisandbox that wrote it."
         )
     return dict(value)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the log's lines; a line that is not JSON is a warning, and its trial counts as not done."""
+def _check_shape(name: str, value: Any) -> None:
+    """Raise ValueError where a file of this format lacks what every one of them has."""
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, found {value!r:.20}")
+    if value.get("format", FORMAT) == FORMAT:
+        for key, kind in _SHAPES[name].items():
+            if not isinstance(value.get(key), kind):
+                raise ValueError(f"the key {key!r} is missing or not {kind.__name__}")
+
+
+def read_lines(path: Path, *, warn: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield the log's lines; one that is not fit for use is a warning, and its trial counts as not done."""
+    return (line for _, line in _places(path, warn=warn))
+
+
+def _places(path: Path, *, warn: bool) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield where each line begins, and the line."""
     if not path.exists():
         return
+    place = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 value = orjson.loads(line)
-                value["key"]
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                if line.endswith(b"\n"):
-                    print(f"warning: {path}:{number}: not a log line, left out", file=sys.stderr)
-                continue
-            yield value
+            except orjson.JSONDecodeError:
+                value = None
+            if _usable(value):
+                yield place, value
+            elif warn and line.endswith(b"\n"):
+                print(f"warning: {path}:{number}: not a log line, left out", file=sys.stderr)
+            place += len(line)
+
+
+def _usable(line: Any) -> bool:
+    """Whether a line says whose it is and what came of it."""
+    return (
+        isinstance(line, dict)
+        and all(
+            isinstance(line.get(name), str) for name in ("key", "task", "mode", "model", "sample", "unit")
+        )
+        and isinstance(repeat := line.get("repeat"), int)
+        and repeat >= 0
+        and (
+            line.get("finish") in get_args(Finish)
+            or ("judge" in line and line.get("outcome") in tuple(CODES))
+        )
+    )
 
 
 def _trial_fields(ask: Ask, trial: Trial) -> dict[str, Any]:
@@ -296,6 +363,12 @@ def _locate(
     if sample is None or repeat >= state.ask.repeats:
         return None
     return state, sample * state.ask.repeats + repeat
+
+
+def _mended(line: Mapping[str, Any]) -> Any:
+    """Return a line as plain JSON values; half a character becomes a question mark."""
+    text = json.dumps(line, default=str, ensure_ascii=False, skipkeys=True)
+    return json.loads(text.encode("utf-8", "replace"))
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -105,19 +105,30 @@ class Runner:
             )
             for label, judge in judges.items()
         }
-        try:
-            with self._stopping_gently():
+        with self._stopping_gently():
+            try:
                 self._judge_what_is_waiting()
                 for model in self._matrix.models:
                     self._run_model(model)
-        except KeyboardInterrupt:
-            for stage in self._stages.values():
-                stage.drop()
-            raise
-        finally:
+            except KeyboardInterrupt:
+                self._drop()
+                raise
+            finally:
+                self._finish()
+        self._raise_judge_failure()
+
+    def _finish(self) -> None:
+        """Wait until all that is waiting is judged."""
+        try:
             for stage in self._stages.values():
                 stage.finish()
-        self._raise_judge_failure()
+        except KeyboardInterrupt:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        for stage in self._stages.values():
+            stage.drop()
 
     def _plan(self) -> None:
         missing = sum(sum(1 for _ in state.missing()) for state in self.states.values())
@@ -134,11 +145,13 @@ class Runner:
             if not any(waiting.values()):
                 continue
             for index, generation in self._log.generations_of(state.ask, set().union(*waiting.values())):
+                if generation.finish == "error":  # its picture is gone, so it is asked again
+                    state.generated[index] = FAILED
+                    continue
                 judged = to_judge(state.ask, state.ask.trial(index), generation)
                 for label, trials in waiting.items():
                     if index in trials:
-                        trials.discard(index)
-                        self._stages[label].put(judged)
+                        self._judge(label, judged)
                 if self._interrupted():
                     return
 
@@ -166,7 +179,7 @@ class Runner:
     def _run_ask(self, backend: Backend, state: AskState, patience: Patience) -> None:
         ask = state.ask
         before = self._earlier(ask)
-        size = self._batch_size or int(getattr(backend, "batch_size", BATCH))
+        size = self._batch_size or int(getattr(backend, "batch_size", None) or BATCH)
         missing = iter(list(state.missing()))
         while batch := list(islice(missing, size)):
             if self._interrupted():
@@ -202,17 +215,17 @@ class Runner:
             return
         judged = to_judge(ask, trial, generation)
         for label in state.verdicts:
-            if stand == ANSWERED:
-                self._stages[label].put(judged)
-            else:
-                self._no_answer(label, judged)
+            self._judge(label, judged)
 
-    def _no_answer(self, label: str, judged: Judged) -> None:
-        """Log that there was nothing to judge: the model's own failure, kept apart from a wrong answer."""
-        finish = judged.generation.finish
-        assert finish in ("empty", "refused", "truncated")
-        reason = str(judged.generation.notes.get("reason", ""))
-        self._write_verdict(label, judged, Verdict(judged.trial.key, finish, reason))
+    def _judge(self, label: str, judged: Judged) -> None:
+        """Hand over an answer; that there is none is the model's own failure, kept apart from a wrong one."""
+        generation = judged.generation
+        if standing(generation.finish, generation.image is not None) == ANSWERED:
+            self._stages[label].put(judged)
+            return
+        assert generation.finish in ("empty", "refused", "truncated")
+        reason = str(generation.notes.get("reason", ""))
+        self._write_verdict(label, judged, Verdict(judged.trial.key, generation.finish, reason))
 
     def _write_verdict(self, label: str, judged: Judged, verdict: Verdict) -> None:
         """Called from the judges' threads too."""

@@ -30,6 +30,7 @@ from unisandbox.specs import checked_options
 from unisandbox.yaml_file import YamlFile, shown
 
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+SAFE = "use letters, digits, '.', '_' and '-', no '..', at most 128 of them"
 
 
 class _Schema(BaseModel):
@@ -134,7 +135,7 @@ class Task:
         """The rows, checked. Raises DataError when there are none or an id is unfit or stands twice."""
         try:
             checked_options(f"dataset {self.source!r}", self.factory, self.options)
-            rows = self.factory(**self.options)
+            rows = list(self.factory(**self.options))
         except UsageError as error:
             raise DataError(f"Task {self.name!r}: {error} (see --data)") from None
         except UnisandboxError:
@@ -153,11 +154,14 @@ class Task:
         return samples
 
     def _sample(self, number: int, row: Fields) -> Sample:
+        if not isinstance(row, Mapping):
+            raise DataError(
+                f"Task {self.name!r}: row {number} is {str(row)[:60]!r}; expected a mapping of columns."
+            )
         id_ = str(row.get("id", number))
         if not SAFE_ID.fullmatch(id_) or ".." in id_:
             raise DataError(
-                f"Task {self.name!r}: row {number} has the id {id_!r}. Ids become file names: use letters, "
-                "digits, '.', '_' and '-', no '..', at most 128 of them."
+                f"Task {self.name!r}: row {number} has the id {id_!r}. Ids become file names: {SAFE}."
             )
         if self.unit is None:
             return Sample(id_, row, id_)
@@ -224,7 +228,12 @@ class Task:
         """Hash of the rows, templates and scoring: what must agree for two runs to be comparable."""
         digest = hashlib.blake2b(digest_size=16)
         for sample in self.samples:
-            digest.update(orjson.dumps(sample.fields, option=orjson.OPT_SORT_KEYS))
+            try:
+                digest.update(orjson.dumps(sample.fields, option=orjson.OPT_SORT_KEYS))
+            except TypeError as error:
+                raise DataError(
+                    f"Task {self.name!r}: sample {sample.id} holds what JSON has no word for: {error}."
+                ) from None
         recipe = {
             "prompts": {mode: template.source for mode, template in self.prompts.items()},
             "scoring": {mode: _recipe(scoring) for mode, scoring in self.scoring.items()},
@@ -242,9 +251,9 @@ class Task:
         for mode, scoring in self.scoring.items():
             _refuse_bare_words(scoring, self.samples[0].fields, constant=mode == "planted")
         for sample in self.samples[:samples]:
-            extra = {**sample.fields, "conclusion": "Draw it."}
-            for template in self.prompts.values():
-                if not template.render(extra).strip():
+            for name, template in self.prompts.items():
+                extra = {"conclusion": "Draw it."} if name == "refined" else {}
+                if not template.render({**sample.fields, **extra}).strip():
                     raise TaskFileError(f"{template.where}: sample {sample.id} gives an empty prompt.")
             for mode in self.modes:
                 self._validate_scoring(mode, sample)
@@ -301,6 +310,9 @@ def read_tasks(path: Path, plugins: Plugins, rubrics: Mapping[str, Rubric]) -> l
     prompts = _compile_prompts(file, spec)
     scoring = _compile_scoring(file, spec, prompts, rubrics)
     variants = spec.variants or {path.stem: None}
+    for name in variants:
+        if not SAFE_ID.fullmatch(name) or ".." in name:
+            raise TaskFileError(f"{file.where('variants', name)}: a task cannot be named {name!r}: {SAFE}.")
     return [
         Task(
             name=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -44,12 +45,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong, what may be meant, and where help is; exit with 2."""
-        for word in message.split():
-            if word.startswith("--"):
-                near = get_close_matches(word.split("=")[0], self._option_string_actions, n=1)
-                if near and near[0] != word:
-                    message += f". Did you mean {near[0]}?"
-                    break
+        wrong = re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)|arguments: (--[\w-]+)", message)
+        if wrong:
+            choices = re.findall(r"[\w-]+", wrong[2] or "") or list(self._option_string_actions)
+            near = get_close_matches(wrong[1] or wrong[3], choices, n=1)
+            message += f". Did you mean {near[0]}?" if near else "."
         self.exit(2, f"error: {message}\nTry: {self.prog} --help\n")
 
 
@@ -63,7 +63,9 @@ def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     if not arguments:
         parser.print_help()
         parser.exit(0)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:  # said by the command's own parser, which knows what may be meant
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     module, _, function = options.command.partition(":")
     return getattr(import_module(f"unisandbox.cli.{module}"), function), options
 
@@ -81,13 +83,13 @@ def make_parser() -> argparse.ArgumentParser:
     _add_listings(commands)
     _add_data(commands)
     _add_show(commands)
-    parser.set_defaults(command="version:help_")
+    parser.set_defaults(command="version:help_", parser=parser)
     return parser
 
 
 def _command(commands: Any, name: str, function: str, summary: str, epilog: str = "") -> Parser:
     parser: Parser = commands.add_parser(name, help=summary, description=summary, epilog=epilog)
-    parser.set_defaults(command=function)
+    parser.set_defaults(command=function, parser=parser)
     return parser
 
 
@@ -195,10 +197,10 @@ def _add_listings(commands: Any) -> None:
     for parser in (tasks, show, validate):
         parser.add_argument(
             "--data",
-            nargs="+",
+            action="append",
             default=[],
             metavar="KEY=VALUE",
-            help="dataset options, such as folder=DIR for published_*",
+            help="a dataset option, such as folder=DIR for published_*; may be given again",
         )
     tasks.set_defaults(patterns=[])
     _command(commands, "models", "listings:models", "list model backends and what they can do")
@@ -216,7 +218,7 @@ def _add_data(commands: Any) -> None:
         "data:export",
         "write a task's rows",
         "examples:\n  unisandbox data export --task math_2 --layout published exported\n"
-        "  unisandbox data export --task math_1 --data split=train samples=500 exported\n",
+        "  unisandbox data export --task math_1 --data split=train,samples=500 exported\n",
     )
     export.add_argument("--task", required=True, metavar="TASK", help="name of the task, or path of its file")
     export.add_argument(
@@ -226,10 +228,19 @@ def _add_data(commands: Any) -> None:
         help="jsonl: every field; published: the schema of the paper's files (default: jsonl)",
     )
     export.add_argument(
-        "--data", nargs="+", default=[], metavar="KEY=VALUE", help="dataset options, such as split=train"
+        "--data",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a dataset option, such as split=train; may be given again",
     )
     export.add_argument(
-        "--include-path", type=Path, nargs="+", default=[], metavar="DIR", help="folders with more task files"
+        "--include-path",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder with more task files; may be given again",
     )
     export.add_argument("--overwrite", action="store_true", help="replace files that are there")
     export.add_argument("folder", type=Path, metavar="DIR", help="where to write")

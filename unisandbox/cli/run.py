@@ -11,13 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from unisandbox.api import execute, latest_folder, make_options, plan, saved_options
+from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
 from unisandbox.errors import UsageError, unknown
-from unisandbox.matrix import Matrix
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.table import LEGEND, rich_table
 from unisandbox.results import Results
-from unisandbox.specs import checked_options
 from unisandbox.yaml_file import YamlFile
 
 
@@ -109,19 +107,7 @@ def dry_run(options: RunOptions) -> int:
         print(f"not supported: {gap.task} {gap.mode} {gap.model}: {gap.reason}")
     if matrix.added:
         print(f"added, because others are made from them: {', '.join(matrix.added)}")
-    return _check_loadable(matrix)
-
-
-def _check_loadable(matrix: Matrix) -> int:
-    """Check that factories import and take the options given; return 2 when one does not."""
-    faults = []
-    for what, chosen in (("model", matrix.models), ("judge", matrix.judges)):
-        for one in chosen:
-            options = {key: value for key, value in one.spec.options.items() if key != "draws"}
-            try:
-                checked_options(f"{what} {one.spec.name!r}", one.entry.load(), options)
-            except UsageError as error:
-                faults.append(str(error))
+    faults = list(unbuildable(matrix))
     for fault in faults:
         print(f"missing: {fault}", file=sys.stderr)
     return 2 if faults else 0

@@ -56,7 +56,8 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._refresh(last=True)
+        if any(self._total):
+            self._refresh(last=True)
         self._bars.stop()
 
     def plan(self, generations: int, verdicts: int) -> None:

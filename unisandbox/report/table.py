@@ -36,15 +36,12 @@ def beside(cell: Cell) -> str:
     if score.unscored:
         total = score.n + score.unscored
         errors = f", {score.errors} errors" if score.errors else ""
-        notes.append(f"on {score.n}/{total}{errors}: {score.lowest or 0:.2f} to {_top(score)} if all were")
+        bounds = "" if score.lowest is None else f" ({score.lowest:.2f} to {score.highest:.2f} with them)"
+        notes.append(f"on {score.n}/{total}{errors}{bounds}")
     for outcome in ("rejected", "empty", "refused", "truncated"):
         if count := score.outcomes.get(outcome):
             notes.append(f"{count} {outcome}")
     return "; ".join(notes)
-
-
-def _top(score: Score) -> str:
-    return "1.00" if score.highest is None else f"{score.highest:.2f}"
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:

@@ -4,11 +4,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from unisandbox.world.people import SYNONYMS, Person, all_people
+from unisandbox.world.people import Person, all_people
 from unisandbox.world.portraits import portrait
 from unisandbox.world.sprites import sprite
 from unisandbox.world.vocabulary import kinds
@@ -30,50 +31,54 @@ Layers = list[Layer]
 
 
 def distort(layers: Layers, size: int, draws: random.Random) -> Layers:
-    """Warp one thing: the nodes of a 4 x 4 mesh inside it are pulled by about a fifth of its side."""
+    """Warp one thing: the inner nodes of a mesh laid over it are pulled by about a fifth of its side."""
 
     def warp(layer: Layer) -> Image.Image:
-        side = layer.image.width
-        edges = [round(side * step / 4) for step in range(5)]
-        nodes = {(x, y): (float(edges[x]), float(edges[y])) for x in range(5) for y in range(5)}
-        for x in range(1, 4):
-            for y in range(1, 4):
-                dx, dy = (draws.choice((-1, 1)) * side * (0.16 + 0.07 * draws.random()) for _ in "xy")
-                nodes[x, y] = (edges[x] + dx, edges[y] + dy)
-        mesh = [
-            (
-                (edges[x], edges[y], edges[x + 1], edges[y + 1]),
-                (*nodes[x, y], *nodes[x, y + 1], *nodes[x + 1, y + 1], *nodes[x + 1, y]),
-            )
-            for x in range(4)
-            for y in range(4)
-        ]
         # Premultiplied, so that transparent pixels bring no colour of their own.
-        flat = layer.image.convert("RGBa")
-        return flat.transform(flat.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR).convert("RGBA")
+        flat, mesh = layer.image.convert("RGBa"), _mesh(layer.image.width, draws)
+        return flat.transform(flat.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR).convert(
+            "RGBA"
+        )
 
     return _with_one(layers, warp, draws)
+
+
+def _mesh(side: int, draws: random.Random) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
+    """Return 4 x 4 boxes of a square, and for each the corners of what is drawn there instead."""
+    edges = [round(side * step / 4) for step in range(5)]
+    nodes = {(x, y): (float(edges[x]), float(edges[y])) for x in range(5) for y in range(5)}
+    for x, y in product(range(1, 4), repeat=2):
+        dx, dy = (draws.choice((-1, 1)) * side * (0.16 + 0.07 * draws.random()) for _ in "xy")
+        nodes[x, y] = (edges[x] + dx, edges[y] + dy)
+    return [
+        (
+            (edges[x], edges[y], edges[x + 1], edges[y + 1]),
+            (*nodes[x, y], *nodes[x, y + 1], *nodes[x + 1, y + 1], *nodes[x + 1, y]),
+        )
+        for x, y in product(range(4), repeat=2)
+    ]
 
 
 def crop(layers: Layers, size: int, draws: random.Random) -> Layers:
     """Push the outermost thing over an edge of the picture, 40 to 55 percent of what is drawn of it."""
     axis, sign = draws.randrange(2), draws.choice((-1, 1))
     # The outermost one: on its way out it meets no other.
-    index = max(range(len(layers)), key=lambda i: sign * layers[i].corner[axis])
+    index = max(_things(layers), key=lambda i: sign * layers[i].corner[axis])
     layer = layers[index]
     box = layer.image.getbbox() or (0, 0, 0, 0)
     first, last = box[axis], box[axis + 2]
     over = round((last - first) * (0.4 + 0.15 * draws.random()))
     place = -first - over if sign < 0 else size - last + over
     corner = (place, layer.corner[1]) if axis == 0 else (layer.corner[0], place)
-    return [*layers[:index], replace(layer, corner=corner), *layers[index + 1 :]]
+    return _replaced(layers, index, replace(layer, corner=corner))
 
 
 def occlude(layers: Layers, size: int, draws: random.Random) -> Layers:
     """Lay a bar, or another object, over 30 to 70 percent of one thing."""
-    layer = draws.choice(layers)
+    layer = layers[draws.choice(_things(layers))]
     while True:
-        cover = _other(layer, draws) if isinstance(layer.subject, str) and draws.random() < 0.5 else _bar(layer, draws)
+        by_object = isinstance(layer.subject, str) and draws.random() < 0.5
+        cover = _other(layer, draws) if by_object else _bar(layer, draws)
         if 0.3 <= _covered(layer, cover) <= 0.7:
             return [*layers, cover]
 
@@ -98,12 +103,13 @@ def _covered(layer: Layer, cover: Layer) -> float:
     """Return the share of what is drawn of a layer that lies under a cover."""
     drawn = np.asarray(layer.image.getchannel("A")) > 127
     over = Image.new("L", layer.image.size)
-    over.paste(cover.image.getchannel("A"), (cover.corner[0] - layer.corner[0], cover.corner[1] - layer.corner[1]))
+    x, y = (theirs - ours for theirs, ours in zip(cover.corner, layer.corner, strict=True))
+    over.paste(cover.image.getchannel("A"), (x, y))
     return float((np.asarray(over)[drawn] > 127).mean())
 
 
 def blend(layers: Layers, size: int, draws: random.Random) -> Layers:
-    """Average one thing with one unlike it: an object that looks different, a person different in every respect."""
+    """Average one thing with one unlike it: a person with one who differs in every slot."""
 
     def average(layer: Layer) -> Image.Image:
         other = _unlike(layer, draws).convert("RGBa")
@@ -114,14 +120,11 @@ def blend(layers: Layers, size: int, draws: random.Random) -> Layers:
 
 def _unlike(layer: Layer, draws: random.Random) -> Image.Image:
     side, subject = layer.image.width, layer.subject
-    if isinstance(subject, Person):
-        people = [other for other in all_people() if _different(other, subject)]
-        return portrait(draws.choice(people), side)
-    return sprite(draws.choice(_least_alike(str(subject))), side)
-
-
-def _different(one: Person, other: Person) -> bool:
-    return all(getattr(one, slot) != getattr(other, slot) for slot in SYNONYMS)
+    if not isinstance(subject, Person):
+        return sprite(draws.choice(_least_alike(str(subject))), side)
+    slots = ("complexion", "hair", "age", "gender")
+    unlike = [p for p in all_people() if all(getattr(p, slot) != getattr(subject, slot) for slot in slots)]
+    return portrait(draws.choice(unlike), side)
 
 
 @cache
@@ -135,15 +138,16 @@ def _least_alike(name: str) -> list[str]:
 def halve(layers: Layers, size: int, draws: random.Random) -> Layers:
     """Leave out 40 to 60 percent of one thing, on one side of a straight cut."""
 
-    def cut(layer: Layer) -> Image.Image:
+    def part(layer: Layer) -> Image.Image:
         pixels = np.array(layer.image)
-        rows, columns = np.indices(pixels.shape[:2])
-        along = [columns, -columns, rows, -rows, rows + columns, rows - columns][draws.randrange(6)]
-        drawn = along[pixels[..., 3] > 127]
-        pixels[along > np.quantile(drawn, 0.4 + 0.2 * draws.random())] = 0
+        down, right = draws.choice(((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1)))
+        steps = np.arange(len(pixels))
+        along = down * steps[:, None] + right * steps[None, :]
+        cut = np.quantile(along[pixels[..., 3] > 127], 0.4 + 0.2 * draws.random())
+        pixels[along > cut] = 0
         return Image.fromarray(pixels)
 
-    return _with_one(layers, cut, draws)
+    return _with_one(layers, part, draws)
 
 
 def scribble(layers: Layers, size: int, draws: random.Random) -> Layers:
@@ -190,9 +194,17 @@ def speckle(layers: Layers, size: int, draws: random.Random) -> Layers:
 
 
 def _with_one(layers: Layers, change: Callable[[Layer], Image.Image], draws: random.Random) -> Layers:
-    index = draws.randrange(len(layers))
-    changed = replace(layers[index], image=change(layers[index]))
-    return [*layers[:index], changed, *layers[index + 1 :]]
+    index = draws.choice(_things(layers))
+    return _replaced(layers, index, replace(layers[index], image=change(layers[index])))
+
+
+def _things(layers: Layers) -> list[int]:
+    """Return the indices of the layers that show an object or a person."""
+    return [index for index, layer in enumerate(layers) if layer.subject is not None]
+
+
+def _replaced(layers: Layers, index: int, layer: Layer) -> Layers:
+    return [*layers[:index], layer, *layers[index + 1 :]]
 
 
 def _anywhere(image: Image.Image, size: int, draws: random.Random) -> tuple[int, int]:

@@ -73,7 +73,9 @@ class Person:
         >>> Person("dark", "white", "elderly", "female").phrase()
         'an elderly woman with a dark complexion and white hair'
         """
-        return f"{_NOUNS[self.age, self.gender]} with a {self.complexion} complexion and {self.hair} hair"
+        article = "an" if self.complexion[0] in "aeiou" else "a"
+        who = _NOUNS[self.age, self.gender]
+        return f"{who} with {article} {self.complexion} complexion and {self.hair} hair"
 
 
 def all_people() -> tuple[Person, ...]:
@@ -82,7 +84,7 @@ def all_people() -> tuple[Person, ...]:
 
 
 def find_value(slot: str, word: str) -> str | None:
-    """Return the value of a person's slot that a word stands for, or None; raises DataError for an unknown slot.
+    """Return the value of a slot that a word stands for, or None; raises DataError for an unknown slot.
 
     >>> find_value("hair", "Blonde"), find_value("age", "kid"), find_value("complexion", "blue")
     ('blond', 'child', None)
@@ -90,4 +92,6 @@ def find_value(slot: str, word: str) -> str | None:
     if slot not in SYNONYMS:
         raise DataError(unknown("slot of a person", slot, SYNONYMS))
     plain = " ".join(word.lower().split())
-    return next((value for value, others in SYNONYMS[slot].items() if plain == value or plain in others), None)
+    return next(
+        (value for value, others in SYNONYMS[slot].items() if plain == value or plain in others), None
+    )

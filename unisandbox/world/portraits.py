@@ -5,7 +5,7 @@ from functools import lru_cache
 from PIL import Image
 
 from unisandbox.world.people import Person
-from unisandbox.world.sketch import Sketch, mirrored
+from unisandbox.world.sketch import Point, Sketch, mirrored
 
 BACKDROP = "#9fc6d8"
 INK = "#2b2024"
@@ -36,7 +36,7 @@ CLOTHES = {
 
 @lru_cache(maxsize=96)
 def portrait(person: Person, size: int) -> Image.Image:
-    """Return a portrait as an RGBA image of a size in pixels: a head and shoulders before a round backdrop."""
+    """Return an RGBA image of a size in pixels: head and shoulders before a round backdrop."""
     sketch = Sketch(max(512, 2 * size))
     sketch.oval(50, 50, 48, 48, BACKDROP)
     _hair_behind(sketch, person)
@@ -61,7 +61,8 @@ def _hair_behind(sketch: Sketch, person: Person) -> None:
                 sketch.blob([(50 + side * x, y) for x, y in tail], fill, edge, 1.4)
                 sketch.oval(50 + side * 25, 38, 4.5, 5.5, "#ffd23f", "#c98f12")
         case "adult", "female":
-            sketch.blob(mirrored([(50, 10), (32, 13), (22, 27), (19, 46), (17, 64), (15, 82), (30, 90)]), fill, edge, 1.4)
+            fall = [(50, 10), (32, 13), (22, 27), (19, 46), (17, 64), (15, 82), (30, 90)]
+            sketch.blob(mirrored(fall), fill, edge, 1.4)
         case "elderly", "female":
             sketch.oval(50, 15, 12, 10, fill, edge)
             sketch.blob(mirrored([(50, 17), (34, 20), (25, 32), (24, 48), (29, 60)]), fill, edge, 1.4)
@@ -102,7 +103,7 @@ def _head(sketch: Sketch, person: Person) -> None:
 
 
 def _face(sketch: Sketch, person: Person) -> None:
-    skin, line = SKINS[person.complexion]
+    line = SKINS[person.complexion][1]
     child = person.age == "child"
     eyes, apart, mouth = (53.0, 10.5, 66.0) if child else (45.0, 8.5, 61.0)
     brow = HAIR_COLOURS[person.hair][1]
@@ -131,7 +132,8 @@ def _cheek(person: Person) -> str:
 
 def _mouth(sketch: Sketch, person: Person, y: float) -> None:
     if person.gender == "female" and person.age != "child":
-        sketch.blob([(43.5, y), (48, y - 1.6), (50, y - 1), (52, y - 1.6), (56.5, y), (50, y + 3.6)], "#c8324a", "#7d1628", 0.7)
+        lips = [(43.5, y), (48, y - 1.6), (50, y - 1), (52, y - 1.6), (56.5, y), (50, y + 3.6)]
+        sketch.blob(lips, "#c8324a", "#7d1628", 0.7)
     else:
         sketch.curve([(44, y - 0.5), (50, y + 2.4), (56, y - 0.5)], "#8d2f2f", 1.8)
 
@@ -147,7 +149,8 @@ def _wrinkles(sketch: Sketch, line: str) -> None:
 def _beard(sketch: Sketch, person: Person) -> None:
     fill, edge = HAIR_COLOURS[person.hair]
     if person.age == "elderly":
-        sketch.blob([(50, 56.5), (43, 57), (38, 62), (44, 61.5), (50, 60), (56, 61.5), (62, 62), (57, 57)], fill, edge, 1)
+        moustache = [(50, 56.5), (43, 57), (38, 62), (44, 61.5), (50, 60), (56, 61.5), (62, 62), (57, 57)]
+        sketch.blob(moustache, fill, edge, 1)
         return
     jaw = [(30, 49), (31, 57), (36, 67), (44, 74), (50, 75.5)]
     lip = [(33, 49), (35.5, 55), (41, 57.5), (46, 55.5), (50, 56.5)]
@@ -163,9 +166,9 @@ def _hair_before(sketch: Sketch, person: Person) -> None:
             sketch.blob(mirrored(fringe)[1:-1], fill, edge, 1.4)
             sketch.line([(50, 16), (50, 26)], edge, 1.2)
         case "child", "male":
-            tuft = [(25, 46), (23, 32), (30, 20), (38, 20), (42, 13), (50, 18), (58, 12), (63, 19), (72, 22)]
-            tuft += [(77, 33), (75, 46), (71, 38), (64, 33), (58, 38), (52, 32), (44, 38), (38, 33), (29, 39)]
-            sketch.shape(tuft, fill, edge, 1.4)
+            mop = [(25, 46), (23, 32), (30, 20), (38, 20), (42, 13), (50, 18), (58, 12), (63, 19), (72, 22)]
+            mop += [(77, 33), (75, 46), (71, 38), (64, 33), (58, 38), (52, 32), (44, 38), (38, 33), (29, 39)]
+            sketch.shape(mop, fill, edge, 1.4)
         case "adult", "female":
             left = [(56, 12), (38, 13), (27, 24), (24, 44), (26, 60), (31, 52), (33, 40), (42, 32), (54, 24)]
             right = [(54, 12), (66, 14), (74, 26), (76, 44), (74, 60), (69, 52), (67, 40), (60, 32), (52, 22)]
@@ -176,19 +179,28 @@ def _hair_before(sketch: Sketch, person: Person) -> None:
             crop += [(62, 30), (48, 31), (38, 28), (32, 36)]
             sketch.blob(crop, fill, edge, 1.4)
         case "elderly", "female":
-            sketch.blob(mirrored([(50, 19), (36, 21), (28, 31), (26, 46), (30, 45), (35, 35), (45, 28)]), fill, edge, 1.4)
+            parting = mirrored([(50, 19), (36, 21), (28, 31), (26, 46), (30, 45), (35, 35), (45, 28)])
+            sketch.blob(parting, fill, edge, 1.4)
         case _:
             for side in (1, -1):
-                tuft = [(20.5, 53), (24.5, 44), (23, 33), (16, 23), (17.5, 33), (18.5, 44)]
+                tuft: list[Point] = [(20.5, 53), (24.5, 44), (23, 33), (16, 23), (17.5, 33), (18.5, 44)]
                 sketch.blob([(50 + side * x, y) for x, y in tuft], fill, edge, 1.4)
-            sketch.blob([(34, 24), (40, 17.5), (50, 15.5), (60, 17.5), (66, 24), (58, 21.5), (50, 20.5), (42, 21.5)], fill, edge, 1)
+            crown: list[Point] = [
+                (34, 24),
+                (40, 17.5),
+                (50, 15.5),
+                (60, 17.5),
+                (66, 24),
+                (58, 21.5),
+                (50, 20.5),
+                (42, 21.5),
+            ]
+            sketch.blob(crown, fill, edge, 1)
 
 
 def _glasses(sketch: Sketch, rim: str) -> None:
+    ring = [(2.5, 45), (4, 41), (8.5, 39.4), (13.5, 41), (15.2, 45), (13.5, 49.5), (8.5, 51.2), (4, 49.5)]
     for side in (1, -1):
-        sketch.curve([(50 + side * x, y) for x, y in _RIM], rim, 1.6)
+        sketch.curve([(50 + side * x, y) for x, y in (*ring, ring[0])], rim, 1.6)
         sketch.line([(50 + side * 15.2, 44), (50 + side * 20, 43)], rim, 1.4)
     sketch.curve([(47.5, 44.5), (50, 43.2), (52.5, 44.5)], rim, 1.6)
-
-
-_RIM = [(2.5, 45), (4, 41), (8.5, 39.4), (13.5, 41), (15.2, 45), (13.5, 49.5), (8.5, 51.2), (4, 49.5), (2.5, 45)]

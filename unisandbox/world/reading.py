@@ -1,8 +1,8 @@
-"""Reads a picture from its pixels alone: which objects it shows and how many, or whose portrait, or that it is malformed.
+"""Reads a picture from its pixels alone: its objects and how many, or whose portrait, or why it is malformed.
 
-The picture is brought to a small working size by averaging areas. What differs from the light, plain ground is
-ink; each connected piece of ink is laid under every sprite, aligned to a fraction of a pixel, and the nearest
-one is taken. A picture is well formed when drawing what was found leaves no ink unexplained.
+The picture is brought to a small working size by averaging areas. What differs from the light, plain ground
+is ink. Each connected piece of ink is laid under the sprite of every kind, to a fraction of a pixel, and the
+nearest is taken. The picture is well formed if drawing what was found leaves no ink unexplained.
 """
 
 from collections import Counter
@@ -35,19 +35,21 @@ from unisandbox.world.templates import (
 
 DARKEST_GROUND = 215
 """A ground darker than this in any channel is not the light, plain one of a sandbox picture."""
-MOST_FLAW = 50.0
+MOST_FLAW = 80.0
 """The most unexplained ink in a square of FLAW_SIDE pixels of a picture that still reads as well formed."""
 FLAW_SIDE = 9
+"""Pixels of the working size."""
 PORTRAIT = 40
 """A piece of ink this wide and high is read as a portrait."""
 SMALLEST = 5
 """A piece of ink smaller than this is no object: it is part of one, or a flaw."""
 MOST_PIECES = 32
+"""A picture of more pieces of ink is read no further."""
 
 _INKED = 16.0  # how far from the ground a pixel is ink: above noise, ringing and colour bleeding
 _MARGIN = 12  # round the picture, so that a window fits round any centre of ink
-_SLACK = np.array([12.0, 16.0, 16.0], dtype=np.float32)  # of brightness and colour: noise and coding errors
-_SLOPE = np.array([0.3, 0.4, 0.4], dtype=np.float32)  # more at edges: blur and fractions of a pixel
+_SLACK = np.array([5.0, 8.0, 8.0], dtype=np.float32)  # of brightness and colour: noise and coding errors
+_SLOPE = np.array([0.1, 0.2, 0.2], dtype=np.float32)  # more at edges: blur and fractions of a pixel
 _WEIGHT = np.array([1.0, 0.5, 0.5], dtype=np.float32)
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
@@ -68,7 +70,11 @@ class Reading:
 
 
 def read(image: Image.Image) -> Reading:
-    """Read a picture: square, at least 48 px, of any mode."""
+    """Read a picture of any mode; one that is not square or smaller than 48 px is malformed.
+
+    >>> read(Image.new("RGB", (64, 64), "white")).objects
+    {}
+    """
     width, height = image.size
     if min(width, height) < 48 or abs(width - height) > 0.02 * width:
         return Reading(malformed=f"{width} x {height} px: not square, or smaller than 48 px")
@@ -85,10 +91,14 @@ def read(image: Image.Image) -> Reading:
 
 def _shrunk(image: Image.Image) -> Floats:
     """Return a picture at working size (WORK, WORK, 3), every pixel the exact average of its area."""
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image.convert("RGBA"))
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     height, width, _ = pixels.shape
     rows = (_areas(height) @ pixels.reshape(height, -1)).reshape(WORK, width, 3)
-    return np.matmul(_areas(width), rows)
+    averaged: Floats = np.matmul(_areas(width), rows)
+    return averaged
 
 
 @lru_cache(maxsize=32)
@@ -102,7 +112,7 @@ def _areas(side: int) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Sheet:
-    """The ink of a picture at working size, with a margin round it, and the pieces of it that may be objects."""
+    """The ink of a picture at working size, with a margin, and the pieces of it that may be objects."""
 
     ink: Floats  # brightness and colour differences
     weight: Floats  # how much ink, for centres
@@ -115,8 +125,8 @@ class _Sheet:
         rgb = np.pad(rgb, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)))
         ink = to_luma_chroma(rgb)
         labels, count = ndimage.label(strength(ink) > _INKED, _NEIGHBOURS)
-        found = enumerate(ndimage.find_objects(labels), 1)
-        boxes = {number: box for number, box in found if _extent(box) >= SMALLEST}
+        found = ((box[0], box[1]) for box in ndimage.find_objects(labels))
+        boxes = {number: box for number, box in enumerate(found, 1) if _extent(box) >= SMALLEST}
         # Specks lose their number: each is seen in every window it lies in, and may be part of a sprite.
         numbers = np.zeros(count + 1, dtype=np.int32)
         numbers[list(boxes)] = list(boxes)
@@ -124,7 +134,8 @@ class _Sheet:
 
 
 def _extent(box: Box) -> int:
-    return max(box[0].stop - box[0].start, box[1].stop - box[1].start)
+    height, width = (int(along.stop - along.start) for along in box)
+    return max(height, width)
 
 
 def _read_objects(sheet: _Sheet) -> Reading:
@@ -156,11 +167,11 @@ def _nearest(sheet: _Sheet, number: int) -> tuple[int, Box, Floats]:
         ink = np.where(others[..., None], 0, sheet.ink[window])
         bank = templates(side, (down, right), sheet.background)
         kind = int(np.argmin(bank.energy - 2 * (bank.flat @ ink.ravel())))
-        dy, dx = _slip(bank.ink[kind], ink)
+        (dy, dx), drawn = _slid(bank.ink[kind], ink)
         if max(abs(dy), abs(dx)) < 1 / PHASES:
             break
         at = (top + middle(length, down) + dy, left + middle(length, right) + dx)
-    return kind, window, bank.ink[kind]
+    return kind, window, drawn
 
 
 def _placed(coordinate: float, length: int) -> tuple[int, int]:
@@ -169,15 +180,13 @@ def _placed(coordinate: float, length: int) -> tuple[int, int]:
     return min(max(start, 0), WORK + 2 * _MARGIN - length), phase
 
 
-def _slip(drawn: Floats, ink: Floats) -> Place:
-    """Return by how much (y, x) ink lies off what is drawn, to first order, a pixel and a half at most."""
+def _slid(drawn: Floats, ink: Floats) -> tuple[Place, Floats]:
+    """Return by how much (y, x) ink lies off what is drawn, to first order, and what is drawn moved there."""
     y, x = np.zeros_like(drawn), np.zeros_like(drawn)
     y[1:-1], x[:, 1:-1] = (drawn[:-2] - drawn[2:]) / 2, (drawn[:, :-2] - drawn[:, 2:]) / 2
-    y, x, rest = y.ravel(), x.ravel(), (ink - drawn).ravel()
-    yy, yx, xx, y_rest, x_rest = y @ y, y @ x, x @ x, y @ rest, x @ rest
-    size = yy * xx - yx * yx
-    dy, dx = (xx * y_rest - yx * x_rest) / size, (yy * x_rest - yx * y_rest) / size
-    return min(max(float(dy), -1.5), 1.5), min(max(float(dx), -1.5), 1.5)
+    slopes = np.stack([y.ravel(), x.ravel()])
+    slip = np.linalg.solve(slopes @ slopes.T, slopes @ (ink - drawn).ravel()).clip(-1.5, 1.5)
+    return (float(slip[0]), float(slip[1])), drawn + slip[0] * y + slip[1] * x
 
 
 def _read_portrait(pixels: Floats, ground: Floats) -> Reading:
@@ -191,10 +200,15 @@ def _read_portrait(pixels: Floats, ground: Floats) -> Reading:
 
 def _flaw(ink: Floats, drawn: Floats) -> tuple[int, int] | None:
     """Return where most ink is unexplained by what is drawn, if that is more than a sound picture has."""
-    rest = np.abs(ink - drawn) - _SLACK - _SLOPE * _steepness(drawn)
+    # Blurred first: noise and ringing change sign from pixel to pixel, what is missing does not.
+    rest = np.abs(_blurred(ink - drawn)) - _SLACK - _SLOPE * _blurred(_steepness(drawn))
     flaws = ndimage.uniform_filter(np.maximum(rest, 0) @ _WEIGHT, FLAW_SIDE) * FLAW_SIDE**2
     y, x = np.unravel_index(int(flaws.argmax()), flaws.shape)
     return (int(y), int(x)) if flaws[y, x] > MOST_FLAW else None
+
+
+def _blurred(ink: Floats) -> Floats:
+    return ndimage.uniform_filter(ink, (3, 3, 1))
 
 
 def _steepness(drawn: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Composes pictures whose truth is known: objects at random places, or one portrait, with or without faults."""
+"""Composes pictures whose truth is known: objects at random places or one portrait, sound or with faults."""
 
 import random
 from dataclasses import dataclass
@@ -36,9 +36,13 @@ class Scene:
                 if name not in known:
                     raise DataError(unknown(what, name, known))
         if len(self.objects) > MOST_OBJECTS:
-            raise DataError(f"A scene of {len(self.objects)} objects: at most {MOST_OBJECTS} fit in a picture.")
+            raise DataError(
+                f"A scene of {len(self.objects)} objects: at most {MOST_OBJECTS} fit in a picture."
+            )
         if self.person and self.objects:
-            raise DataError("A scene of objects and a person: a portrait fills the picture, so give only one.")
+            raise DataError(
+                "A scene of objects and a person: a portrait fills the picture, so give only one."
+            )
         if not self.person and not self.objects:
             for fault in set(self.faults) - set(GROUND_FAULTS):
                 raise DataError(f"An empty scene cannot be {fault!r}: give it an object or a person.")
@@ -83,7 +87,9 @@ def _layers(scene: Scene, size: int, draws: random.Random, step: int) -> list[La
         return [Layer(portrait(scene.person, size), (0, 0), scene.person)]
     side = sprite_side(size, len(scene.objects))
     corners = _corners(len(scene.objects), side, size, draws, step)
-    return [Layer(sprite(name, side), corner, name) for name, corner in zip(scene.objects, corners, strict=True)]
+    return [
+        Layer(sprite(name, side), corner, name) for name, corner in zip(scene.objects, corners, strict=True)
+    ]
 
 
 def _corners(count: int, side: int, size: int, draws: random.Random, step: int) -> list[tuple[int, int]]:
@@ -100,4 +106,6 @@ def _corners(count: int, side: int, size: int, draws: random.Random, step: int) 
             corners.append((column * step, row * step))
         if len(corners) == count:
             return corners
-    raise DataError(f"{count} objects do not fit in {size} px on a lattice of {step} px: use a finer lattice.")
+    raise DataError(
+        f"{count} objects do not fit in {size} px on a lattice of {step} px: use a finer lattice."
+    )

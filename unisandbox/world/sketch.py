@@ -31,7 +31,8 @@ class Sketch:
         self, x: float, y: float, rx: float, ry: float, fill: str, edge: str | None = None, turn: float = 0
     ) -> None:
         """Fill an ellipse about (x, y), turned clockwise by an angle in degrees."""
-        self.shape(turned([(rx * math.cos(a), ry * math.sin(a)) for a in angles(72)], turn, (x, y)), fill, edge)
+        around = [(rx * math.cos(angle), ry * math.sin(angle)) for angle in angles(72)]
+        self.shape(turned(around, turn, (x, y)), fill, edge)
 
     def line(self, points: Sequence[Point], fill: str, width: float) -> None:
         """Draw a line with round ends through points."""
@@ -45,7 +46,7 @@ class Sketch:
 
     def box(self, left: float, top: float, right: float, bottom: float, radius: float, fill: str) -> None:
         """Fill a rectangle with round corners."""
-        (corners,) = [[round(value * self._unit) for value in (left, top, right, bottom)]]
+        corners = self._pixels([(left, top), (right, bottom)])
         self._draw.rounded_rectangle(corners, radius * self._unit, fill)
 
     def _pixels(self, points: Iterable[Point]) -> list[tuple[int, int]]:
@@ -74,14 +75,14 @@ def mirrored(points: Iterable[Point]) -> list[Point]:
 
 def smooth(points: Sequence[Point], closed: bool, steps: int = 10) -> list[Point]:
     """Return points on the Catmull-Rom curve through the given ones."""
-    last = len(points) - 1
-    ring = [points[-1], *points, points[0], points[1]] if closed else [points[0], *points, points[last]]
-    curve = []
-    for before, start, end, after in zip(ring, ring[1:], ring[2:], ring[3:], strict=False):
-        for step in range(steps):
-            t = step / steps
-            curve.append(tuple(map(_spline, before, start, end, after, (t, t))))
-    return [(x, y) for x, y in curve] + ([] if closed else [points[last]])
+    before, after = (points[-1:], points[:2]) if closed else (points[:1], points[-1:])
+    ring = [*before, *points, *after]
+    curve = [
+        (_spline(a[0], b[0], c[0], d[0], step / steps), _spline(a[1], b[1], c[1], d[1], step / steps))
+        for a, b, c, d in zip(ring, ring[1:], ring[2:], ring[3:], strict=False)
+        for step in range(steps)
+    ]
+    return curve if closed else [*curve, points[-1]]
 
 
 def _spline(before: float, start: float, end: float, after: float, t: float) -> float:

@@ -18,7 +18,7 @@ COLUMNS = 12
 
 @cache
 def sprite(kind: str, side: int) -> Image.Image:
-    """Return the sprite of a kind as an RGBA image of a side in pixels; raises KeyError for an unknown kind."""
+    """Return the sprite of a kind as an RGBA image of a side in pixels."""
     # Pillow's box filter takes whole pixels only, so it averages exactly at whole ratios and nowhere else.
     whole = CELL % side == 0
     return _cells()[kind].resize((side, side), Image.Resampling.BOX if whole else Image.Resampling.HAMMING)

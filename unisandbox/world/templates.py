@@ -77,7 +77,7 @@ class Templates:
 
 @lru_cache(maxsize=64)
 def templates(side: int, phase: tuple[int, int], background: Colour) -> Templates:
-    """Return the templates of sprites of a side on a background, at a phase of 0 to PHASES - 1 down and right."""
+    """Return the templates of sprites of a side, at a phase (down, right) each of 0 to PHASES - 1."""
     bank = _bank(side)[phase]
     ground = np.array(background, dtype=np.float32)
     ink = to_luma_chroma(bank[..., 3:].astype(np.float32) / 255 * ground - bank[..., :3])
@@ -86,24 +86,25 @@ def templates(side: int, phase: tuple[int, int], background: Colour) -> Template
 
 
 @cache
-def portraits() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return all portraits (people, WORK, WORK, 3) on black, and how opaque (WORK, WORK, 1) every one of them is."""
+def portraits() -> tuple[Floats, Floats]:
+    """Return all portraits (people, WORK, WORK, 3) on black, and how opaque (WORK, WORK, 1) each is."""
     bank = np.stack([np.asarray(portrait(person, WORK).convert("RGBa")) for person in all_people()])
-    return to_luma_chroma(bank[..., :3]), bank[0, ..., 3:].astype(np.float32) / 255
+    return to_luma_chroma(bank[..., :3]), bank[0, ..., 3:].astype(np.float32) * np.float32(1 / 255)
 
 
 @cache
 def _bank(side: int) -> dict[tuple[int, int], NDArray[np.uint8]]:
     """Return premultiplied RGBA (kinds, window, window, 4) for each phase."""
-    cells = np.stack([_centred(np.asarray(sprite(name, CELL).convert("RGBa")), side) for name in kinds()])
+    cells = np.stack([_centred(sprite(name, CELL).convert("RGBa"), side) for name in kinds()])
     steps = range(PHASES)
-    return {(down, right): _averaged(cells, window_side(side), down, right) for down in steps for right in steps}
+    return {
+        (down, right): _averaged(cells, window_side(side), down, right) for down in steps for right in steps
+    }
 
 
-def _centred(cell: NDArray[np.uint8], side: int) -> NDArray[np.uint16]:
-    """Return a sprite, PHASES steps a pixel, its centre of ink half a step before the middle of a wide window."""
-    if side * _FINE != CELL:
-        cell = np.asarray(Image.fromarray(cell, "RGBa").resize((side * _FINE,) * 2, Image.Resampling.HAMMING))
+def _centred(picture: Image.Image, side: int) -> NDArray[np.uint16]:
+    """Return a sprite at PHASES pixels for one, its centre of ink half of one before a window's middle."""
+    cell = np.asarray(picture.resize((side * _FINE, side * _FINE), Image.Resampling.HAMMING))
     ink = cell[..., 3:].astype(np.float32) - cell[..., :3]
     y, x = centre(np.maximum(strength(ink) - FAINT, 0))
     room = (window_side(side) + 2) * _FINE
