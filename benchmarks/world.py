@@ -5,19 +5,24 @@ python benchmarks/world.py --scenes 500 --faulty 200
 python benchmarks/world.py --sheet docs/img/world.png
 """
 
+import argparse
 import io
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
+from rich.console import Console
 from rich.table import Table
 
 from unisandbox.world import Reading, Scene, all_people, compose, kinds, read
 from unisandbox.world.faults import FAULTS
 from unisandbox.world.scene import MOST_OBJECTS
+from unisandbox.world.sprites import sprite
 
 SIZES = (64, 96, 128, 256, 512, 1024)
 FILTERS = ("BOX", "BILINEAR", "HAMMING", "BICUBIC", "LANCZOS")
@@ -66,7 +71,7 @@ CHANGES: dict[str, Change] = {
 
 
 def random_scene(draws: random.Random, portraits: float, fault: str | None = None) -> Scene:
-    """Return a scene of one or several kinds, or with a chance a portrait; with a fault, of at least one object."""
+    """Return a scene of one, two or many kinds, or with a chance a portrait."""
     faults = (fault,) if fault else ()
     if draws.random() < portraits:
         return Scene(person=draws.choice(all_people()), faults=faults)
@@ -109,19 +114,18 @@ def faulty_pictures(count: int, seed: int) -> Iterator[tuple[str, int, str, bool
 
 def exactness(count: int, seed: int) -> Table:
     """Return the table of sound pictures not read exactly, by size and change."""
-    wrong: Counter[tuple[object, str]] = Counter()
-    tried: Counter[tuple[object, str]] = Counter()
+    wrong: Counter[tuple[str, str]] = Counter()
+    tried: Counter[tuple[str, str]] = Counter()
     for scene, size, change, exact in sound_pictures(count, seed):
-        for row in (f"{size} px", "portraits" if scene.person else "objects", "all"):
-            for column in (change, "all"):
-                tried[row, column] += 1
-                wrong[row, column] += not exact
+        rows = (f"{size} px", "portraits" if scene.person else "objects", "all")
+        for cell in product(rows, (change, "all")):
+            tried[cell] += 1
+            wrong[cell] += not exact
     share = wrong["all", "all"] / count
-    table = Table("", *CHANGES, "all", title=f"Sound pictures not read exactly: {share:.3%} of {count}")
-    for row in dict.fromkeys(row for row, _ in sorted(tried, key=str)):
-        table.add_row(
-            str(row), *(f"{wrong[row, column]}/{tried[row, column]}" for column in (*CHANGES, "all"))
-        )
+    columns = (*CHANGES, "all")
+    table = Table("", *columns, title=f"Sound pictures not read exactly: {share:.3%} of {count}")
+    for row in (*(f"{size} px" for size in SIZES), "objects", "portraits", "all"):
+        table.add_row(row, *(f"{wrong[row, column]}/{tried[row, column]}" for column in columns))
     return table
 
 
@@ -143,19 +147,69 @@ def false_fine(count: int, seed: int) -> Table:
 
 
 def speed(seed: int) -> Table:
-    """Return the table of pictures read a second by one core: half objects, half portraits, all sound or all faulty."""
+    """Return the table of pictures read a second by one core."""
     table = Table("size", "objects", "portraits", "faulty", title="Pictures read a second, one core")
     draws = random.Random(seed)
     for size in (64, 512):
-        rows = []
-        for portraits, faults in ((0.0, [None]), (1.0, [None]), (0.0, list(FAULTS))):
+        rates = []
+        for portraits, faulty in ((0.0, False), (1.0, False), (0.0, True)):
+            faults = list(FAULTS) if faulty else [None]
             scenes = [random_scene(draws, portraits, draws.choice(faults)) for _ in range(200)]
-            images = [picture(scene, size, "as drawn", draws) for scene in scenes]
-            for image in images:
-                read(image)
-            start = time.process_time()
-            for image in images:
-                read(image)
-            rows.append(f"{len(images) / (time.process_time() - start):.0f}")
-        table.add_row(f"{size} px", *rows)
+            rates.append(rate([picture(scene, size, "as drawn", draws) for scene in scenes]))
+        table.add_row(f"{size} px", *(f"{pictures:.0f}" for pictures in rates))
     return table
+
+
+def rate(images: list[Image.Image]) -> float:
+    """Return how many pictures are read a second of processor time, once the reader is warm."""
+    for image in images:
+        read(image)
+    start = time.process_time()
+    for image in images:
+        read(image)
+    return len(images) / (time.process_time() - start)
+
+
+def sheet(path: Path) -> None:
+    """Draw every kind with its name, some portraits, some scenes and every fault on one sheet."""
+    names = list(kinds())
+    people = all_people()[14::7]
+    scenes = [Scene(tuple(names[i * 31 % len(names)] for i in range(count))) for count in (1, 3, 6, 7, 9, 12)]
+    scenes += [Scene(("apple", "chair", "dog"), faults=(fault,)) for fault in FAULTS]
+    scenes += [Scene(person=person) for person in people]
+    columns, cell, tile, label = 15, 76, 178, 14
+    rows, lines = -(-len(names) // columns), -(-len(scenes) // 6)
+    page = Image.new("RGB", (columns * cell, rows * (cell + label) + lines * (tile + 4)), "#d8dde3")
+    draw = ImageDraw.Draw(page)
+    for index, name in enumerate(names):
+        x, y = index % columns * cell, index // columns * (cell + label)
+        draw.rectangle((x, y, x + cell - 2, y + cell + label - 2), fill="white")
+        page.paste(sprite(name, cell - 8), (x + 3, y + 1), sprite(name, cell - 8))
+        draw.text((x + 3, y + cell - 2), name, fill="black")
+    for index, scene in enumerate(scenes):
+        x, y = index % 6 * (columns * cell // 6) + 6, rows * (cell + label) + index // 6 * (tile + 4)
+        page.paste(compose(scene, 512, index).resize((tile, tile), Image.Resampling.BOX), (x, y + 2))
+    page.quantize(128).save(path, optimize=True)
+
+
+def main() -> None:
+    """Print the tables, or draw the sheet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenes", type=int, default=5000, help="sound scenes (default 5000)")
+    parser.add_argument("--faulty", type=int, default=2000, help="faulty scenes (default 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
+    parser.add_argument("--sheet", type=Path, help="only draw a contact sheet, to this file")
+    arguments = parser.parse_args()
+    if arguments.sheet:
+        sheet(arguments.sheet)
+        return
+    console = Console()
+    console.print(exactness(arguments.scenes, arguments.seed))
+    console.print(false_fine(arguments.faulty, arguments.seed + 1))
+    console.print(speed(arguments.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from unisandbox.records import Fields, Generation, Image, Request
 from unisandbox.rubric import say
 from unisandbox.world import Person, Scene, compose, find_kind, kinds, phrase, read, with_article
 from unisandbox.world.people import SYNONYMS
+from unisandbox.world.scene import MOST_OBJECTS
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -26,7 +27,7 @@ class Oracle:
 
     A sample's facts are known with probability ``knows``, its answer is worked out with probability
     ``reasons``, and what is worked out reaches a direct picture with probability ``transfer``, a picture
-    after thinking with ``transfer_cot``; every picture is drawn right with probability ``draws``.
+    after thinking with ``transfer_cot``; every picture is drawn right with probability ``renders``.
     """
 
     batch_size = 64
@@ -38,14 +39,14 @@ class Oracle:
         unknown_people: tuple[str, ...] = (),
         reasons: Rate = 1.0,
         cannot_compute: tuple[str, ...] = (),
-        draws: Rate = 1.0,
+        renders: Rate = 1.0,
         cannot_draw: tuple[str, ...] = (),
         transfer: Rate = 1.0,
         transfer_cot: Rate = 1.0,
         elicits: Rate = 1.0,
         follows: Rate = 1.0,
         sees: Rate = 1.0,
-        size: Annotated[int, Field(ge=64, le=1024)] = 128,
+        size: Annotated[int, Field(ge=64, le=1024, multiple_of=16)] = 128,
     ) -> None:
         """Plant causes.
 
@@ -60,7 +61,7 @@ class Oracle:
         self._rates = {
             "knows": knows,
             "reasons": reasons,
-            "draws": draws,
+            "renders": renders,
             "transfer": transfer,
             "transfer_cot": transfer_cot,
             "elicits": elicits,
@@ -74,7 +75,12 @@ class Oracle:
 
     def describe(self) -> Fields:
         """The planted causes."""
-        return {**self._rates, "size": self._size}
+        never = {
+            "unknown_people": self._unknown_people,
+            "cannot_compute": self._cannot_compute,
+            "cannot_draw": self._cannot_draw,
+        }
+        return {**self._rates, **{name: sorted(words) for name, words in never.items()}, "size": self._size}
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Answer each request; a target that the sandbox cannot draw is an error, not a wrong picture."""
@@ -107,7 +113,7 @@ class Oracle:
 
     def _draw(self, request: Request) -> Image:
         shown = self._meant(request)
-        drawable = self._happens("draws", request) and not self._cannot_draw & _kinds_in(shown)
+        drawable = self._happens("renders", request) and not self._cannot_draw & _kinds_in(shown)
         wrong = mistaken(request, of=shown)
         scene = scene_of(shown if drawable else wrong)
         return Image.from_pil(compose(scene, self._size, request.seed))
@@ -171,19 +177,23 @@ def mistaken(request: Request, of: Fields | None = None) -> Fields:
     random = Random(f"mistaken/{request.task}/{request.sample_id}/{request.seed}")
     fields: Mapping[str, Any] = request.sample.fields if request.sample else {}
     if "count" in slots:
-        slots["count"] = slots["count"] + (1 if slots["count"] <= 1 or random.random() < 0.5 else -1)
+        more = slots["count"] <= 1 or (random.random() < 0.5 and slots["count"] < MOST_OBJECTS)
+        slots["count"] += 1 if more else -1
     elif "hair" in slots:
         others = [hair for hair in SYNONYMS["hair"] if hair != slots["hair"]]
         slots["hair"] = random.choice(others)
     elif "name" in slots:
-        slots["name"] = next(
-            n for n in fields.get("names", ("nobody",)) if str(n).casefold() != slots["name"]
-        )
+        others = [name for name in fields.get("names", ()) if str(name).casefold() != slots["name"]]
+        slots["name"] = others[0] if others else "nobody"
     elif "kinds" in slots:
-        slots["kinds"] = slots["kinds"][::-1]
+        first, *rest = slots["kinds"]
+        slots["kinds"] = (
+            [*rest[::-1], first] if set(rest) - {first} else [_another(first, fields, random), *rest]
+        )
+    elif slot := next((slot for slot in ("object", "species") if slot in slots), ""):
+        slots[slot] = _another(str(slots[slot]), fields, random)
     else:
-        slot = "object" if "object" in slots else "species"
-        slots[slot] = _another(str(slots.get(slot, "cup")), fields, random)
+        slots = dict.fromkeys(slots, "something else")
     return slots
 
 
@@ -201,9 +211,10 @@ def scene_of(slots: Fields) -> Scene:
     if "complexion" in slots:
         return Scene(person=Person(**{slot: slots[slot] for slot in SYNONYMS}))
     name = next((str(slots[slot]) for slot in ("object", "species") if slot in slots), "")
-    if name not in kinds():
+    count = int(slots.get("count", 1))
+    if name not in kinds() or not 1 <= count <= MOST_OBJECTS:
         raise ValueError(f"the sandbox cannot draw {say(slots)!r}")
-    return Scene(objects=(name,) * int(slots.get("count", 1)))
+    return Scene(objects=(name,) * count)
 
 
 def _phrase(slots: Fields) -> str:

@@ -111,7 +111,7 @@ def test_kill_9_at_any_moment_loses_what_was_in_flight_and_nothing_else(runs: Ru
         before = killed.calls()
         with killed.started(pause=0.004, judge_pause=0.002) as process:
             start_up = random.uniform(0, 0.4)  # some are killed in it
-            killed.wait_for_calls(process, len(before) + random.randrange(1, 50), 30 if kill % 4 else start_up)
+            killed.wait_for_calls(process, len(before) + random.randrange(1, 36), 30 if kill % 4 else start_up)
             time.sleep(random.uniform(0, 0.01))
             assert process.poll() is None
             process.kill()
@@ -120,9 +120,7 @@ def test_kill_9_at_any_moment_loses_what_was_in_flight_and_nothing_else(runs: Ru
         in_flight = {call for call in killed.calls()[len(before) :] if call[0] not in logged}
         expected += Counter(call for call in in_flight if call[1] != "view")
 
-    print("AT", len(killed.logged()), len(killed.logged("verdicts.jsonl")), sum((killed.asked()).values()))
     last = killed.finish()
-    print(sum(whole.asked().values()))
     assert last.returncode == 0 and "warning" not in last.stderr
     assert killed.asked() == expected  # nothing was asked again but what was in flight at a kill
     assert sum(expected.values()) > sum(whole.asked().values())

@@ -13,7 +13,9 @@ from unisandbox.modes import MODES
 from unisandbox.plugins import JudgeEntry, ModelEntry, Plugins, installed
 from unisandbox.task import Task
 
-ALL_MODES = {name: "Draw: {{ question }}" for name in MODES if name != "refined"} | {"refined": "{{ conclusion }}"}
+ALL_MODES = {name: "Draw: {{ question }}" for name in MODES if name != "refined"} | {
+    "refined": "{{ conclusion }}"
+}
 
 
 def model(name: str, does: str, draws: str = "any") -> ModelEntry:
@@ -134,7 +136,9 @@ def test_modes_that_others_are_made_from_are_added_and_told(
 
 
 def test_an_unknown_mode_is_told_the_nearest(task: Task) -> None:
-    assert refused(task, modes="dirct").startswith("Unknown mode 'dirct'. Did you mean 'direct'? Known: all, ")
+    assert refused(task, modes="dirct").startswith(
+        "Unknown mode 'dirct'. Did you mean 'direct'? Known: all, "
+    )
     assert refused(task, modes=",").startswith("No mode is named. Modes: direct, cot,")
 
 
@@ -253,13 +257,17 @@ def test_each_mode_is_judged_by_what_reads_its_answers(
 
 def test_a_judge_that_cannot_read_a_models_pictures_is_refused_with_one_that_can(task: Task) -> None:
     assert refused(task, models="painter", judges="exact") == (
-        "The judge 'exact' reads sandbox only, but 'painter' draws pictures of any kind: every picture would be "
-        "rejected. Use --judges both or eye."
+        "The judge 'exact' reads sandbox only, but 'painter' draws pictures of any kind: "
+        "every picture would be rejected. Use --judges both or eye."
     )
     assert refused(task, models="full:draws=any", judges="exact").endswith("Use --judges both or eye.")
-    assert refused(task, models="painter", judges="eye exact").startswith("The judge 'exact' reads sandbox only")
+    assert refused(task, models="painter", judges="eye exact").startswith(
+        "The judge 'exact' reads sandbox only"
+    )
     only = plugins([judge("exact", "sandbox")])
-    assert refused(task, models="painter", judges="exact", among=only).endswith("No installed judge reads them.")
+    assert refused(task, models="painter", judges="exact", among=only).endswith(
+        "No installed judge reads them."
+    )
 
 
 def test_a_model_whose_pictures_nobody_reads_by_default_is_told_whom_to_name(task: Task) -> None:
@@ -317,9 +325,15 @@ def test_a_key_depends_on_model_options_mode_and_seed(task: Task, options: dict[
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("prompts.direct", "Draw! {{ question }}"), ("scoring.target.count", "{{ count + 1 }}"), ("scoring.unit", "pair")],
+    [
+        ("prompts.direct", "Draw! {{ question }}"),
+        ("scoring.target.count", "{{ count + 1 }}"),
+        ("scoring.unit", "pair"),
+    ],
 )
-def test_a_key_depends_on_what_the_task_asks_and_wants(in_tmp: Path, task: Task, path: str, value: str) -> None:
+def test_a_key_depends_on_what_the_task_asks_and_wants(
+    in_tmp: Path, task: Task, path: str, value: str
+) -> None:
     before = keys(matrix(task))
     assert not before & keys(matrix(make_task(in_tmp, changed(path, value, changed("prompts", ALL_MODES)))))
     assert before == keys(matrix(make_task(in_tmp, changed("prompts", ALL_MODES))))

@@ -54,7 +54,13 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
             if not all(isinstance(word, (str, Path)) for word in words):
                 raise UsageError(f"{name}={value!r}: expected words.")
             values[name] = tuple(Path(word) if name == "include_path" else str(word) for word in words)
+    if (out := values.get("out")) is not None:
+        if not isinstance(out, (str, Path)):
+            raise UsageError(f"out={out!r}: expected a path.")
+        values["out"] = Path(out)
     options = RunOptions(**values)
+    if not isinstance(options.fresh, bool):
+        raise UsageError(f"fresh={options.fresh!r}: expected true or false.")
     for name, least in MINIMUM.items():
         value = getattr(options, name)
         if value is None and getattr(DEFAULTS, name) is None:
@@ -198,6 +204,7 @@ def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:
             }
             for ask in matrix.asks
         ],
+        "unsupported": [asdict(gap) for gap in matrix.unsupported],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),

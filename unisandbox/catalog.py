@@ -79,6 +79,8 @@ class Catalog:
         self.plugins = plugins
         self.rubrics = Rubrics(plugins.rubric_folders)
         self._listings: dict[str, Listing] = {}
+        self.broken: list[str] = []
+        """What is wrong with the files that are left out."""
         folders = dict(plugins.task_folders)
         for folder in include:
             if not folder.is_dir():
@@ -90,6 +92,7 @@ class Catalog:
             except TaskFileError as error:
                 if "Two files" in str(error):
                     raise
+                self.broken.append(str(error))
                 print(f"warning: left out: {error}", file=sys.stderr)
 
     def _add(self, path: Path, plugin: str) -> list[Listing]:

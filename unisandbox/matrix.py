@@ -134,6 +134,7 @@ class Unsupported:
     """A mode that a model cannot be asked in."""
 
     task: str
+    family: str
     mode: str
     model: str
     reason: str
@@ -213,7 +214,7 @@ def resolve(
             for mode in (MODES[name] for name in MODES if name in wanted and name in task.modes):
                 if gap := lacking(mode, frozenset(model.entry.does)):
                     reason = f"the model does not: {', '.join(ABILITIES[a] for a in sorted(gap))}"
-                    unsupported.append(Unsupported(task.name, mode.name, model.label, reason))
+                    unsupported.append(Unsupported(task.name, task.family, mode.name, model.label, reason))
                     continue
                 chosen = _judges_for(mode, model, chosen_judges, plugins)
                 asks.append(Ask(task, mode, model, chosen, samples, repeats, seed))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unisandbox.errors import RunFolderError
 from unisandbox.matrix import Matrix
 from unisandbox.records import Score
 from unisandbox.run_log import (
@@ -158,13 +161,12 @@ def collect(folder: Path, matrix: Matrix, states: Mapping[tuple[str, str, str], 
                 ask.chance.strategy,
             )
         )
-    families = {task.name: task.family for task in matrix.tasks}
-    for gap in matrix.unsupported:
-        family = families.get(gap.task, "")
-        cells.append(
-            Cell(gap.task, family, gap.mode, gap.model, "", _NOTHING, 0.0, "", f"not supported: {gap.reason}")
-        )
+    cells += [_gap(**asdict(gap)) for gap in matrix.unsupported]
     return Results(folder, tuple(cells), finished)
+
+
+def _gap(task: str, family: str, mode: str, model: str, reason: str) -> Cell:
+    return Cell(task, family, mode, model, "", _NOTHING, 0.0, "", f"not supported: {reason}")
 
 
 def load_run(folder: str | Path) -> Results:
@@ -176,12 +178,19 @@ def load_run(folder: str | Path) -> Results:
     folder = Path(folder)
     about = read_json(folder / RUN)
     if (folder / RESULTS).exists():
-        return _from_json(folder, read_json(folder / RESULTS))
+        try:
+            return _from_json(folder, read_json(folder / RESULTS))
+        except RunFolderError as error:
+            what = str(error).partition(". ")[0]
+            print(f"warning: {what}. The scores are computed from the logs.", file=sys.stderr)
     return _from_logs(folder, about)
 
 
 def _from_json(folder: Path, value: Mapping[str, Any]) -> Results:
-    cells = tuple(Cell(**{**cell, "score": Score(**cell["score"])}) for cell in value["cells"])
+    try:
+        cells = tuple(Cell(**{**cell, "score": Score(**cell["score"])}) for cell in value["cells"])
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(f"{folder / RESULTS} cannot be read: not a cell: {error}") from None
     return Results(folder, cells, value["finished"])
 
 
@@ -194,9 +203,11 @@ def _from_logs(folder: Path, about: Mapping[str, Any]) -> Results:
     }
     for name in (GENERATIONS, VERDICTS):
         for line in read_lines(folder / name):
-            if tally := tallies.get((line["task"], line["mode"], line["model"])):
+            tally = tallies.get((line["task"], line["mode"], line["model"]))
+            if tally and line["repeat"] < repeats:
                 tally.add(line)
     cells = [cell for tally in tallies.values() for cell in tally.cells()]
+    cells += [_gap(**gap) for gap in about["unsupported"]]
     return Results(folder, tuple(cells), finished=False)
 
 
@@ -226,6 +237,18 @@ class _Tally:
             numbers: dict[str, int] = {}
             unit_of = [numbers.setdefault(unit, len(numbers)) for _, unit in rows]
             units = max(self.ask["units"], len(numbers))
-            value = score(bytearray(b"".join(rows.values())), unit_of, units, self.repeats)
+            codes = bytearray(b"".join(rows.values()))
+            for unit in self._open(unit_of):
+                unit_of.append(unit)
+                codes += bytes(self.repeats)
+            value = score(codes, unit_of, units, self.repeats)
             named = {key: self.ask[key] for key in ("task", "family", "mode", "model", "chance", "guess")}
             yield Cell(judge=label, score=value, **named)
+
+    def _open(self, unit_of: Sequence[int]) -> list[int]:
+        """Return the units of which a sample is not in the log yet: half a pair is not right."""
+        samples = self.ask["trials"] // self.repeats
+        if len(unit_of) >= samples:
+            return []
+        size = -(-samples // self.ask["units"])
+        return [unit for unit, logged in Counter(unit_of).items() if logged < size]

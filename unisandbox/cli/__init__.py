@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,18 +13,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 a model, judge or comparison failed; 2 what was asked cannot be meant; 3 coverage below
     ``--min-coverage``; 130 interrupted.
     """
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()  # here, and not when Python ends, where a closed pipe is an ugly message
+        return code
+    except BrokenPipeError:  # `unisandbox show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: Sequence[str]) -> int:
     from unisandbox.cli.parser import parse
     from unisandbox.errors import UnisandboxError
 
     try:
-        command, options = parse(sys.argv[1:] if arguments is None else arguments)
+        command, options = parse(arguments)
+    except SystemExit as stop:  # help is printed, or what is wrong with the arguments
+        return int(stop.code or 0)
+    try:
         return command(options)
     except UnisandboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `unisandbox show | head`
-        sys.stderr.close()
-        return 0
     except KeyboardInterrupt:
         print("\nInterrupted. What is done is kept: run the same command to go on.", file=sys.stderr)
         return 130

@@ -77,7 +77,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="Finds out whether a unified multimodal model uses what it understands when it draws.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("--version", action="store_const", dest="command", const="version:version")
+    parser.add_argument(
+        "--version", action="store_const", dest="command", const="version:version", help="print the version"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=False)
     _add_run(commands)
     _add_listings(commands)
@@ -163,9 +165,6 @@ def _add_listings(commands: Any) -> None:
         "examples:\n  unisandbox tasks\n  unisandbox tasks show math_2\n"
         "  unisandbox tasks validate ./my_task.yaml\n",
     )
-    tasks.add_argument(
-        "--include-path", type=Path, nargs="+", default=[], metavar="DIR", help="folders with more task files"
-    )
     actions = tasks.add_subparsers(metavar="ACTION")
     listing = _command(actions, "list", "tasks:list_tasks", "list tasks by family")
     show = _command(
@@ -177,14 +176,14 @@ def _add_listings(commands: Any) -> None:
         "task_details:validate_tasks",
         "check task files as `run` does before its first call",
     )
-    for parser in (listing, show, validate):
+    for parser in (tasks, listing, show, validate):
         parser.add_argument(
             "--include-path",
             type=Path,
-            nargs="+",
-            default=argparse.SUPPRESS,
+            action="append",
+            default=[] if parser is tasks else argparse.SUPPRESS,
             metavar="DIR",
-            help="folders with more task files",
+            help="a folder with more task files; may be given again",
         )
     for parser in (listing, validate):
         parser.add_argument(
@@ -198,7 +197,7 @@ def _add_listings(commands: Any) -> None:
         parser.add_argument(
             "--data",
             action="append",
-            default=[],
+            default=[] if parser is tasks else argparse.SUPPRESS,
             metavar="KEY=VALUE",
             help="a dataset option, such as folder=DIR for published_*; may be given again",
         )

@@ -14,7 +14,7 @@ from rich.table import Table
 from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
 from unisandbox.errors import UsageError, unknown
 from unisandbox.options import RunOptions, option_names
-from unisandbox.report.table import LEGEND, rich_table
+from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
 from unisandbox.yaml_file import YamlFile
 
@@ -51,7 +51,11 @@ def _from_config(path: Path | None) -> dict[str, Any]:
             value = [Path(v) if name == "include_path" else str(v) for v in value]
         elif name == "min_coverage" and isinstance(value, int):
             value = float(value)
-        values[name] = Path(value) if name == "out" and value is not None else value
+        try:
+            make_options({"out": ".", name: value})
+        except UsageError as error:
+            raise UsageError(f"{file.where(key)}: {error}") from None
+        values[name] = value
     return values
 
 
@@ -71,7 +75,7 @@ def _report(results: Results, options: RunOptions) -> int:
     console = Console()
     console.print(rich_table(results))
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    errors.print(LEGEND, style="dim")
+    errors.print(legend(results), style="dim")
     errors.print(f"Saved in {results.folder}")
     if not results.finished:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")

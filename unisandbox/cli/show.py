@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+from typing import Any
 
 from rich.console import Console
 
 from unisandbox.api import latest_folder
 from unisandbox.errors import UsageError
-from unisandbox.report.table import LEGEND, export, rich_table, rows_as
+from unisandbox.report.table import export, legend, rich_table, rows_as
 from unisandbox.results import Results, load_run
 
 
@@ -26,13 +27,10 @@ def show(arguments: argparse.Namespace) -> int:
     if arguments.samples:
         if arguments.format not in ("csv", "json"):
             raise UsageError("--samples gives one row a trial: add --format csv or --format json.")
-        frame = chosen.samples()
-        kept = frame[[tuple(key) in _cells(chosen) for key in frame[["task", "mode", "model"]].values]]
-        rows = [{k: v for k, v in row.items() if v == v} for row in kept.to_dict("records")]
-        print(rows_as([{str(k): v for k, v in row.items()} for row in rows], arguments.format))
+        print(rows_as(_samples(chosen), arguments.format))
     elif arguments.format == "table":
         Console().print(rich_table(chosen))
-        Console(stderr=True, highlight=False).print(LEGEND, style="dim")
+        Console(stderr=True, highlight=False).print(legend(chosen), style="dim")
     else:
         print(export(chosen, arguments.format))
     return 0
@@ -41,5 +39,13 @@ def show(arguments: argparse.Namespace) -> int:
 _FILTERS = {"tasks": "task", "modes": "mode", "models": "model", "judges": "judge"}
 
 
-def _cells(results: Results) -> set[tuple[str, str, str]]:
-    return {(cell.task, cell.mode, cell.model) for cell in results}
+def _samples(chosen: Results) -> list[dict[str, Any]]:
+    """Return the trials of the chosen cells; one without a verdict belongs to every judge."""
+    cells = {
+        (cell.task, cell.mode, cell.model, judge) for cell in chosen for judge in (cell.judge, None)
+    }
+    rows = [
+        {str(name): value for name, value in row.items() if value == value}  # no NaN
+        for row in chosen.samples().to_dict("records")
+    ]
+    return [row for row in rows if (row["task"], row["mode"], row["model"], row.get("judge")) in cells]

@@ -57,7 +57,7 @@ def validate_tasks(arguments: argparse.Namespace) -> int:
     """Check task files as ``run`` does before its first call; exit code 2 when one is not valid."""
     catalog = _catalog(arguments)
     listings = catalog.select(arguments.patterns) if arguments.patterns else list(catalog)
-    broken = 0
+    broken = 0 if arguments.patterns else len(catalog.broken)  # those are warned of already
     for listing in listings:
         try:
             (task,) = with_data([catalog.task(listing)], arguments.data, strict=False)

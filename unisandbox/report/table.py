@@ -34,14 +34,22 @@ def beside(cell: Cell) -> str:
         return cell.note
     notes = []
     if score.unscored:
-        total = score.n + score.unscored
-        errors = f", {score.errors} errors" if score.errors else ""
-        bounds = "" if score.lowest is None else f" ({score.lowest:.2f} to {score.highest:.2f} with them)"
-        notes.append(f"on {score.n}/{total}{errors}{bounds}")
+        why = f"{score.errors} errors" if score.errors else "unfinished"
+        bounds = "" if score.lowest is None else f": {score.lowest:.2f}-{score.highest:.2f}"
+        notes.append(f"{why}{bounds}")
     for outcome in ("rejected", "empty", "refused", "truncated"):
         if count := score.outcomes.get(outcome):
             notes.append(f"{count} {outcome}")
     return "; ".join(notes)
+
+
+def counted(score: Score) -> str:
+    """Return the scored units, and of how many when not all are.
+
+    >>> counted(Score(0.9, 0.82, 0.95, 90, 10, 0.81, 0.91, {}))
+    '90/100'
+    """
+    return f"{score.n}/{score.n + score.unscored}" if score.unscored else str(score.n)
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:
@@ -78,7 +86,7 @@ def row(cell: Cell, shown: Sequence[str]) -> list[str]:
         "judge": cell.judge,
         "score": "-" if value is None else f"{value:.2f}",
         "95 %": interval(cell.score),
-        "n": str(cell.score.n),
+        "n": counted(cell.score),
         "guess": f"{cell.chance:.2f}" if cell.supported else "",
         "": beside(cell),
     }
@@ -131,10 +139,15 @@ def _style(name: str, cell: Cell) -> str:
     return "bold red" if cell.score.high < cell.chance else "bold"
 
 
-LEGEND = (
-    "score: share of units that are right, with its 95 % interval over n units. "
-    "guess: what the best strategy without looking scores."
-)
+def legend(results: Results) -> str:
+    """Return how to read the table."""
+    text = (
+        "score: share of units that are right, with its 95 % interval over n units. "
+        "guess: what the best strategy without looking scores."
+    )
+    if any(cell.score.unscored for cell in results):
+        text += " errors are in no score; the range is the score with all of them wrong, or right."
+    return text
 
 
 def export(results: Results, form: str) -> str:
@@ -147,6 +160,8 @@ def export(results: Results, form: str) -> str:
     texts = [row(cell, shown) for cell in results.cells]
     names = [name or "notes" for name in shown]
     style = {"md": "github", "latex": "latex_booktabs"}[form]
+    if form == "md":
+        texts = [[text.replace("|", r"\|") for text in line] for line in texts]
     return tabulate(texts, headers=names, tablefmt=style, disable_numparse=True)
 
 

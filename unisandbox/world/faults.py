@@ -1,5 +1,6 @@
 """What can be wrong with a picture: each fault spoils a composed scene so that nobody could miss it."""
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,9 +48,12 @@ def _mesh(side: int, draws: random.Random) -> list[tuple[tuple[int, ...], tuple[
     """Return 4 x 4 boxes of a square, and for each the corners of what is drawn there instead."""
     edges = [round(side * step / 4) for step in range(5)]
     nodes = {(x, y): (float(edges[x]), float(edges[y])) for x in range(5) for y in range(5)}
+    start = draws.random()
     for x, y in product(range(1, 4), repeat=2):
-        dx, dy = (draws.choice((-1, 1)) * side * (0.16 + 0.07 * draws.random()) for _ in "xy")
-        nodes[x, y] = (edges[x] + dx, edges[y] + dy)
+        # In fractions of a full turn: no row, column or diagonal of nodes goes one way, nor along one line.
+        way = 2 * math.pi * (start + x * 5 / 8 + y / 4)
+        reach = side * (0.18 + 0.08 * draws.random())
+        nodes[x, y] = (edges[x] + reach * math.cos(way), edges[y] + reach * math.sin(way))
     return [
         (
             (edges[x], edges[y], edges[x + 1], edges[y + 1]),

@@ -1,6 +1,6 @@
 """Draws a portrait of every person: complexion, hair, age and gender must be plain to see, even at 64 px."""
 
-from functools import lru_cache
+from functools import cache
 
 from PIL import Image
 
@@ -34,9 +34,17 @@ CLOTHES = {
 }
 
 
-@lru_cache(maxsize=96)
 def portrait(person: Person, size: int) -> Image.Image:
     """Return an RGBA image of a size in pixels: head and shoulders before a round backdrop."""
+    return _kept(person, size) if size <= 256 else _drawn(person, size)
+
+
+@cache
+def _kept(person: Person, size: int) -> Image.Image:
+    return _drawn(person, size)
+
+
+def _drawn(person: Person, size: int) -> Image.Image:
     sketch = Sketch(max(512, 2 * size))
     sketch.oval(50, 50, 48, 48, BACKDROP)
     _hair_behind(sketch, person)

@@ -6,7 +6,7 @@ nearest is taken. The picture is well formed if drawing what was found leaves no
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -125,9 +125,10 @@ class _Sheet:
         rgb = np.pad(rgb, ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)))
         ink = to_luma_chroma(rgb)
         labels, count = ndimage.label(strength(ink) > _INKED, _NEIGHBOURS)
-        found = ((box[0], box[1]) for box in ndimage.find_objects(labels))
-        boxes = {number: box for number, box in enumerate(found, 1) if _extent(box) >= SMALLEST}
-        # Specks lose their number: each is seen in every window it lies in, and may be part of a sprite.
+        found = [(box[0], box[1]) for box in ndimage.find_objects(labels)]
+        large = {number: box for number, box in enumerate(found, 1) if _extent(box) >= SMALLEST}
+        boxes = {number: box for number, box in large.items() if not _inside_another(box, large.values())}
+        # The rest lose their number: they are seen in every window, and may be parts of a sprite.
         numbers = np.zeros(count + 1, dtype=np.int32)
         numbers[list(boxes)] = list(boxes)
         return cls(ink, np.maximum(strength(rgb) - FAINT, 0), numbers[labels], boxes, background)
@@ -136,6 +137,14 @@ class _Sheet:
 def _extent(box: Box) -> int:
     height, width = (int(along.stop - along.start) for along in box)
     return max(height, width)
+
+
+def _inside_another(box: Box, boxes: Iterable[Box]) -> bool:
+    """Return whether a piece lies in the box round another one, as the hands of a clock do in its rim."""
+    return any(
+        other != box and all(o.start <= b.start and b.stop <= o.stop for o, b in zip(other, box, strict=True))
+        for other in boxes
+    )
 
 
 def _read_objects(sheet: _Sheet) -> Reading:
