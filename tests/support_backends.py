@@ -46,7 +46,9 @@ def write_task(folder: Path, rows: int = 6, name: str = "words") -> Path:
     """Write a task whose sample ``sN`` asks for the word ``wN``; return its file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.yaml").write_text(TASK)
-    lines = [{"id": f"s{n}", "number": n, "other": 0, "question": f"Which is w{n}?"} for n in range(1, rows + 1)]
+    lines = [
+        {"id": f"s{n}", "number": n, "other": 0, "question": f"Which is w{n}?"} for n in range(1, rows + 1)
+    ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder / f"{name}.yaml"
 

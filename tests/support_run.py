@@ -31,7 +31,7 @@ def plugins(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def words(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder that holds the task ``words.yaml`` of six samples; failures are retried without a wait."""
+    """Work in a folder with the task ``words.yaml`` of six samples; failures are retried without a wait."""
     monkeypatch.setattr(tenacity, "wait_exponential_jitter", lambda **_: tenacity.wait_none())
     return write_task(plugins.parent)
 

@@ -23,7 +23,20 @@ from unisandbox.run_log import AskState, RunLog
 
 pytestmark = pytest.mark.usefixtures("words")
 
-COLUMNS = "task family mode model judge score low high n unscored errors chance".split()
+COLUMNS = [
+    "task",
+    "family",
+    "mode",
+    "model",
+    "judge",
+    "score",
+    "low",
+    "high",
+    "n",
+    "unscored",
+    "errors",
+    "chance",
+]
 MIXED: dict[str, Any] = {
     "models": ["painter:right=0.6,unanswered=0.2", "mute"],
     "modes": [mode for mode in MODES if mode != "recall"],
@@ -40,7 +53,11 @@ def test_the_public_names_are_there() -> None:
 
 def test_run_returns_its_cells() -> None:
     results = unisandbox.run(
-        tasks=["words.yaml"], models=["painter"], judges=["reader"], modes=["direct", "answer"], out=Path("run")
+        tasks=["words.yaml"],
+        models=["painter"],
+        judges=["reader"],
+        modes=["direct", "answer"],
+        out=Path("run"),
     )
     assert isinstance(results, Results) and results.folder == Path("run") and results.finished
     assert [(cell.task, cell.mode, cell.model, cell.judge) for cell in results] == [
@@ -82,7 +99,20 @@ def test_to_pandas_has_exactly_these_columns() -> None:
     frame = run_words(modes=["direct", "answer"]).to_pandas()
     assert list(frame.columns) == COLUMNS
     assert list(frame.itertuples(index=False, name=None)) == [
-        ("words", "words", mode, "painter", "reader", 1.0, pytest.approx(0.61, abs=0.01), 1.0, 6, 0, 0, pytest.approx(1 / 6))
+        (
+            "words",
+            "words",
+            mode,
+            "painter",
+            "reader",
+            1.0,
+            pytest.approx(0.61, abs=0.01),
+            1.0,
+            6,
+            0,
+            0,
+            pytest.approx(1 / 6),
+        )
         for mode in ("direct", "answer")
     ]
 
@@ -93,7 +123,11 @@ def test_rows_and_json_say_the_same() -> None:
     assert [list(row) for row in rows] == [COLUMNS] * len(rows)
     for row, cell in zip(rows, results, strict=True):
         assert (row["score"], row["low"], row["high"]) == (cell.score.value, cell.score.low, cell.score.high)
-        assert (row["n"], row["unscored"], row["errors"]) == (cell.score.n, cell.score.unscored, cell.score.errors)
+        assert (row["n"], row["unscored"], row["errors"]) == (
+            cell.score.n,
+            cell.score.unscored,
+            cell.score.errors,
+        )
     saved = json.loads((results.folder / "results.json").read_text())
     assert len(saved["cells"]) == len(rows) and saved["finished"] is True
 
@@ -103,7 +137,9 @@ def test_samples_is_one_row_a_trial_and_judge() -> None:
     frame = results.samples()
     assert len(frame) == 2 * 6 * 2 * 2
     assert not frame.duplicated(["key", "judge"]).any()
-    assert {"task", "mode", "model", "sample", "unit", "repeat", "seed", "prompt", "judge", "outcome"} <= set(frame)
+    assert {"task", "mode", "model", "sample", "unit", "repeat", "seed", "prompt", "judge", "outcome"} <= set(
+        frame
+    )
     one = frame[(frame["mode"] == "direct") & (frame["sample"] == "s3") & (frame["repeat"] == 1)]
     assert set(one["judge"]) == {"reader:batch=1", "reader:batch=2"}
     assert set(one["image"]) == {picture(3).name} and set(one["outcome"]) == {"correct"}
@@ -112,7 +148,9 @@ def test_samples_is_one_row_a_trial_and_judge() -> None:
 
 def test_samples_has_the_last_word_on_each_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Painter, "answer", lambda self, request: Generation(request.key, finish="error", error="out"))
+        patch.setattr(
+            Painter, "answer", lambda self, request: Generation(request.key, finish="error", error="out")
+        )
         frame = run_words().samples()
         assert len(frame) == 6 and set(frame["error"]) == {"out"}
     frame = run_words().samples()
@@ -208,7 +246,9 @@ def test_resume_goes_on_with_the_options_it_had(monkeypatch: pytest.MonkeyPatch)
 
 def test_resume_with_a_secret_asks_for_it() -> None:
     run_words(models="painter:api_key=sk-1")
-    with pytest.raises(UsageError, match=r"run: an option that is a secret is not kept\. Give the whole command"):
+    with pytest.raises(
+        UsageError, match=r"run: an option that is a secret is not kept\. Give the whole command"
+    ):
         resume(Path("run"))
     assert run_words(models="painter:api_key=sk-2").finished  # a new key is the same model
 

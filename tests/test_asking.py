@@ -267,8 +267,8 @@ def test_a_mode_made_from_a_failed_one_is_an_error_not_a_wrong_answer(mode: str)
     for before in (None, Generation("k", finish="error", error="no power")):
         made = make_request(ask, ask.trial(0), before)
         assert isinstance(made, Generation) and made.finish == "error" and made.key == ask.trial(0).key
-        assert made.error is not None and f"no {ask.mode.after} generation to start from" in made.error
-    assert "no power" in made.error
+        why = ": no power" if before else ""
+        assert made.error == f"no {ask.mode.after} generation to start from{why}"
 
 
 @pytest.mark.parametrize("mode", ["refined", "caption"])

@@ -111,7 +111,9 @@ def test_kill_9_at_any_moment_loses_what_was_in_flight_and_nothing_else(runs: Ru
         before = killed.calls()
         with killed.started(pause=0.004, judge_pause=0.002) as process:
             start_up = random.uniform(0, 0.4)  # some are killed in it
-            killed.wait_for_calls(process, len(before) + random.randrange(1, 36), 30 if kill % 4 else start_up)
+            killed.wait_for_calls(
+                process, len(before) + random.randrange(1, 36), 30 if kill % 4 else start_up
+            )
             time.sleep(random.uniform(0, 0.01))
             assert process.poll() is None
             process.kill()
@@ -181,3 +183,17 @@ def test_a_second_ctrl_c_ends_at_once(slow: str, runs: Runs) -> None:
     assert whole.finish(modes=["answer"]).returncode == 0
     assert stopped.finish(modes=["answer"]).returncode == 0
     assert (stopped.folder / "results.json").read_bytes() == (whole.folder / "results.json").read_bytes()
+
+
+def test_a_second_process_is_refused_and_the_first_goes_on(runs: Runs) -> None:
+    run = runs["both"]
+    with run.started(pause=0.05, modes=["answer"]) as process:
+        run.wait_for_calls(process, 1)
+        second = run.finish("resume", "run")
+        assert second.returncode == 2
+        assert (
+            second.stderr
+            == "error: run: another process is writing this run. Wait for it, or choose another --out.\n"
+        )
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and "Saved in run" in err

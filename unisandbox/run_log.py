@@ -33,7 +33,12 @@ FORMAT = 1
 GENERATIONS, VERDICTS, IMAGES = "generations.jsonl", "verdicts.jsonl", "images"
 RUN, RESULTS = "run.json", "results.json"
 
-_SHAPES = {RUN: {"matrix": dict, "options": dict, "asks": list}, RESULTS: {"cells": list, "finished": bool}}
+_SHAPES: dict[str, dict[str, type]] = {
+    RUN: {"matrix": dict, "options": dict, "asks": list},
+    RESULTS: {"cells": list, "finished": bool},
+}
+
+_NAMES = ("key", "task", "mode", "model", "sample", "unit")
 
 ANSWERED, UNANSWERED, FAILED = 1, 2, 3
 """How a trial stands: a generation to judge, no answer of the model (a verdict by itself), or an error."""
@@ -143,7 +148,8 @@ class RunLog:
             return True
         if (self.folder / GENERATIONS).stat().st_size:
             raise RunFolderError(
-                f"{self.folder} holds a log, but no {RUN} that says of what. Choose another --out, or restore it."
+                f"{self.folder} holds a log, but no {RUN} that says of what. Choose another --out, or "
+                "restore it."
             )
         self.write_json(RUN, {"format": FORMAT, "matrix": matrix, **about})
         return False
@@ -254,10 +260,10 @@ class RunLog:
     def _read_back(self, line: Mapping[str, Any]) -> Generation:
         image, error, finish = None, line.get("error"), line["finish"]
         if name := line.get("image"):
-            try:
-                image = Image.from_file(self.folder / IMAGES / name)
-            except OSError as problem:
-                finish, error = "error", f"the picture cannot be read back: {problem}"
+            path = self.folder / IMAGES / name
+            image = Image(path, path.suffix)  # left on disk: an ask can have more pictures than memory
+            if not path.is_file():
+                image, finish, error = None, "error", f"the picture cannot be read back: {name} is gone"
         return Generation(
             line["key"], image, line.get("text"), line.get("thought"), finish, error, line.get("notes", {})
         )
@@ -326,14 +332,12 @@ def _usable(line: Any) -> bool:
     """Whether a line says whose it is and what came of it."""
     return (
         isinstance(line, dict)
-        and all(
-            isinstance(line.get(name), str) for name in ("key", "task", "mode", "model", "sample", "unit")
-        )
+        and all(isinstance(line.get(name), str) for name in _NAMES)
         and isinstance(repeat := line.get("repeat"), int)
         and repeat >= 0
         and (
             line.get("finish") in get_args(Finish)
-            or ("judge" in line and line.get("outcome") in tuple(CODES))
+            or ("judge" in line and line.get("outcome") in get_args(Outcome))
         )
     )
 

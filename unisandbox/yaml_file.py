@@ -39,7 +39,8 @@ class YamlFile:
         try:
             loader = _Loader(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise TaskFileError(f"{shown(path)}: cannot be read: {error}") from None
+            why = getattr(error, "strerror", None) or error
+            raise TaskFileError(f"{shown(path)}: cannot be read: {why}.") from None
         except yaml.YAMLError as error:  # a control character
             raise TaskFileError(f"{shown(path)}: not valid YAML: {error}") from None
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from unisandbox.results import load_run
 
 pytestmark = pytest.mark.usefixtures("words")
 
-RUN = "run --tasks words.yaml --models painter --judges reader --out run".split()
+RUN = ["run", "--tasks", "words.yaml", "--models", "painter", "--judges", "reader", "--out", "run"]
 Out = pytest.CaptureFixture[str]
 
 
@@ -42,21 +43,24 @@ def test_quiet_has_no_progress(capsys: Out) -> None:
 
 def test_lists_by_commas_spaces_or_again() -> None:
     for number, modes in enumerate(
-        (["--modes", "direct,answer"], ["--modes", "direct", "answer"], ["--modes", "direct", "--modes", "answer"])
+        (
+            ["--modes", "direct,answer"],
+            ["--modes", "direct", "answer"],
+            ["--modes", "direct", "--modes", "answer"],
+        )
     ):
         assert main([*RUN[:-1], f"run{number}", *modes]) == 0
     assert load_run("run0").cells == load_run("run1").cells == load_run("run2").cells
     assert [cell.mode for cell in load_run("run0")] == ["direct", "answer"]
 
 
-def test_every_number_reaches_the_run() -> None:
-    options = "--modes answer --repeats 2 --limit 3 --seed 7 --batch-size 2 --tries 4 --min-coverage 0.5".split()
-    assert main([*RUN, *options]) == 0
+def test_every_option_reaches_the_run() -> None:
+    options = "--modes answer --repeats 2 --limit 3 --seed 7 --batch-size 2 --tries 4 --min-coverage 0.5"
+    assert main([*RUN, *shlex.split(options)]) == 0
     saved = json.loads(Path("run/run.json").read_text())["options"]
-    assert saved == {
-        "tasks": ["words.yaml"], "models": ["painter"], "judges": ["reader"], "modes": ["answer"], "repeats": 2,
-        "limit": 3, "seed": 7, "data": [], "include_path": [], "batch_size": 2, "tries": 4, "min_coverage": 0.5,
-    }  # fmt: skip
+    words = {"tasks": ["words.yaml"], "models": ["painter"], "judges": ["reader"], "modes": ["answer"]}
+    numbers = {"repeats": 2, "limit": 3, "seed": 7, "batch_size": 2, "tries": 4, "min_coverage": 0.5}
+    assert saved == {**words, **numbers, "data": [], "include_path": []}
     assert len(lines("generations.jsonl")) == 6
 
 
@@ -89,7 +93,11 @@ def test_missing_coverage_is_said_and_is_exit_code_3(monkeypatch: pytest.MonkeyP
         assert main([*RUN, "--modes", "answer"]) == 3
         out, err = capsys.readouterr()
         assert "4/6" in out and "2 errors" in out and "1.00" in out
-        assert "Coverage 0.67 is below --min-coverage 1. To ask the errors again: unisandbox resume run" in err
+        assert (
+            "Coverage 0.67 is below --min-coverage 1. Commonest error (2 of 2): TimeoutError: no answer."
+            in err
+        )
+        assert "To ask again: unisandbox resume run" in err
         assert main([*RUN, "--modes", "answer", "--min-coverage", "0.6"]) == 0
         assert "Coverage" not in capsys.readouterr().err
         assert main(["resume", "run"]) == 3  # with the options it was started with
@@ -100,9 +108,11 @@ def test_missing_coverage_is_said_and_is_exit_code_3(monkeypatch: pytest.MonkeyP
 def test_a_dead_model_is_one_message_and_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
     fail(monkeypatch, " ".join(f"s{n}" for n in range(1, 7)))
     assert main([*RUN, "--modes", "answer", "--repeats", "10"]) == 1
-    out, err = capsys.readouterr()
+    err = capsys.readouterr().err
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert error.startswith("error: painter: 25 requests in a row failed, stopped. The last one: TimeoutError")
+    assert error.startswith(
+        "error: painter: 25 requests in a row failed, stopped. The last one: TimeoutError"
+    )
     assert "Traceback" not in err and len(lines("generations.jsonl")) == 25
 
 
@@ -163,7 +173,10 @@ def test_a_config_file_holds_a_run() -> None:
 
 
 def test_the_command_line_wins() -> None:
-    assert main([*config(CONFIG), "--models", "mute", "--modes", "direct", "--out", "other", "--limit", "2"]) == 0
+    assert (
+        main([*config(CONFIG), "--models", "mute", "--modes", "direct", "--out", "other", "--limit", "2"])
+        == 0
+    )
     (cell,) = load_run("other")
     assert (cell.model, cell.mode, cell.score.n) == ("mute", "direct", 2)
     assert not Path("run").exists()
@@ -172,11 +185,17 @@ def test_the_command_line_wins() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("tasks: math_1\nmodle: oracle\n", "run.yaml:2: modle: Unknown option 'modle'. Did you mean 'modes' or 'models'?"),
+        (
+            "tasks: math_1\nmodle: oracle\n",
+            "run.yaml:2: modle: Unknown option 'modle'. Did you mean 'modes' or 'models'?",
+        ),
         ("dry-run: true\n", "run.yaml:1: dry-run: Unknown option 'dry-run'."),
         ("limit: [1]\n", "run.yaml:1: limit: limit=[1]: expected a whole number of at least 1."),
         ("limit: many\n", "run.yaml:1: limit: limit='many': expected a whole number"),
-        ("min_coverage: high\n", "run.yaml:1: min_coverage: min_coverage='high': expected a share from 0 to 1."),
+        (
+            "min_coverage: high\n",
+            "run.yaml:1: min_coverage: min_coverage='high': expected a share from 0 to 1.",
+        ),
         ("tasks: 5\n", "run.yaml:1: tasks: tasks=5: expected words."),
         ("fresh: perhaps\nout: x\n", "run.yaml:1: fresh: fresh='perhaps': expected true or false."),
         ("out: [a, b]\n", "run.yaml:1: out: out=['a', 'b']: expected a path."),
@@ -201,7 +220,7 @@ def test_a_config_file_that_is_not_there(capsys: Out) -> None:
 
 
 def test_a_dry_run_shows_the_matrix_and_asks_nothing(monkeypatch: pytest.MonkeyPatch, capsys: Out) -> None:
-    words = [*RUN, "--modes", "refined", "answer", "--repeats", "3", "--models", "painter", "mute", "--dry-run"]
+    words = [*RUN, *shlex.split("--modes refined answer --repeats 3 --models mute --dry-run")]
     monkeypatch.setattr("tests.support_backends.Painter", lambda: pytest.fail("a model is loaded"))
     assert main(words) == 0
     out, err = capsys.readouterr()
@@ -214,7 +233,9 @@ def test_a_dry_run_shows_the_matrix_and_asks_nothing(monkeypatch: pytest.MonkeyP
 
 
 def test_a_dry_run_says_what_is_missing(capsys: Out) -> None:
-    words = "run --tasks words.yaml --models painter:rigth=1 folder --judges reader:x=1 --modes direct --dry-run"
+    words = (
+        "run --tasks words.yaml --models painter:rigth=1 folder --judges reader:x=1 --modes direct --dry-run"
+    )
     assert main(words.split()) == 2
     assert [line.partition(" Known")[0] for line in capsys.readouterr().err.splitlines()] == [
         "missing: model 'painter': Unknown option 'rigth'. Did you mean 'right'?",
@@ -238,7 +259,10 @@ def test_resume_takes_the_latest_run(monkeypatch: pytest.MonkeyPatch, capsys: Ou
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["resume"], "error: There is no run under runs/ yet. Name a run folder, or start one: unisandbox run"),
+        (
+            ["resume"],
+            "error: There is no run under runs/ yet. Name a run folder, or start one: unisandbox run",
+        ),
         (["show"], "error: There is no run under runs/ yet. Name a run folder, or start one: unisandbox run"),
         (["resume", "nowhere"], "error: nowhere is not a run folder: it has no run.json."),
         (["show", "nowhere"], "error: nowhere is not a run folder: it has no run.json."),

@@ -19,7 +19,20 @@ from unisandbox.records import Generation, Request
 from unisandbox.results import load_run
 
 Out = pytest.CaptureFixture[str]
-COLUMNS = "task family mode model judge score low high n unscored errors chance".split()
+COLUMNS = [
+    "task",
+    "family",
+    "mode",
+    "model",
+    "judge",
+    "score",
+    "low",
+    "high",
+    "n",
+    "unscored",
+    "errors",
+    "chance",
+]
 
 
 @pytest.fixture(autouse=True)

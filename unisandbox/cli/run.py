@@ -74,7 +74,7 @@ def _execute(options: RunOptions, quiet: bool) -> int:
 def _report(results: Results, options: RunOptions) -> int:
     console = Console()
     console.print(rich_table(results))
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     errors.print(legend(results), style="dim")
     errors.print(f"Saved in {results.folder}")
     if not results.finished:
@@ -82,11 +82,20 @@ def _report(results: Results, options: RunOptions) -> int:
         return 130
     if results.coverage < options.min_coverage:
         errors.print(
-            f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}. "
-            f"To ask the errors again: unisandbox resume {results.folder}"
+            f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}."
+            f"{_commonest_error(results)} To ask again: unisandbox resume {results.folder}"
         )
         return 3
     return 0
+
+
+def _commonest_error(results: Results) -> str:
+    """Return in a sentence why trials are errors, where the logs say so."""
+    reasons = Counter(str(reason) for reason in results.errors())
+    if not reasons:
+        return ""
+    reason, number = reasons.most_common(1)[0]
+    return f" Commonest error ({number} of {reasons.total()}): {reason}."
 
 
 def dry_run(options: RunOptions) -> int:

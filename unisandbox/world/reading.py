@@ -35,7 +35,7 @@ from unisandbox.world.templates import (
 
 DARKEST_GROUND = 215
 """A ground darker than this in any channel is not the light, plain one of a sandbox picture."""
-MOST_FLAW = 80.0
+MOST_FLAW = 60.0
 """The most unexplained ink in a square of FLAW_SIDE pixels of a picture that still reads as well formed."""
 FLAW_SIDE = 9
 """Pixels of the working size."""
@@ -48,7 +48,7 @@ MOST_PIECES = 32
 
 _INKED = 16.0  # how far from the ground a pixel is ink: above noise, ringing and colour bleeding
 _MARGIN = 12  # round the picture, so that a window fits round any centre of ink
-_SLACK = np.array([5.0, 8.0, 8.0], dtype=np.float32)  # of brightness and colour: noise and coding errors
+_SLACK = np.array([5.0, 8.0, 8.0], dtype=np.float32)  # noise and coding errors, of brightness and colour
 _SLOPE = np.array([0.1, 0.2, 0.2], dtype=np.float32)  # more at edges: blur and fractions of a pixel
 _WEIGHT = np.array([1.0, 0.5, 0.5], dtype=np.float32)
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)
@@ -83,10 +83,12 @@ def read(image: Image.Image) -> Reading:
     ground = np.median(edge, axis=0)
     if ground.min() < DARKEST_GROUND or (strength(edge - ground) > 2 * _INKED).mean() > 0.3:
         return Reading(malformed="the ground is not light and plain")
+    # A larger picture is averaged down, and its noise with it.
+    slack = _SLACK if width < 1.5 * WORK else _SLACK / 2
     sheet = _Sheet.of(ground - pixels, (round(ground[0]), round(ground[1]), round(ground[2])))
     if any(_extent(box) >= PORTRAIT for box in sheet.boxes.values()):
-        return _read_portrait(pixels, ground)
-    return _read_objects(sheet)
+        return _read_portrait(pixels, ground, slack)
+    return _read_objects(sheet, slack)
 
 
 def _shrunk(image: Image.Image) -> Floats:
@@ -147,7 +149,7 @@ def _inside_another(box: Box, boxes: Iterable[Box]) -> bool:
     )
 
 
-def _read_objects(sheet: _Sheet) -> Reading:
+def _read_objects(sheet: _Sheet, slack: Floats) -> Reading:
     if len(sheet.boxes) > MOST_PIECES:
         return Reading(malformed=f"{len(sheet.boxes)} pieces of ink, more than any scene has objects")
     names, drawn = [], np.zeros_like(sheet.ink)
@@ -155,7 +157,7 @@ def _read_objects(sheet: _Sheet) -> Reading:
         kind, window, ink = _nearest(sheet, number)
         names.append(kind_names()[kind])
         drawn[window] += ink
-    flaw = _flaw(sheet.ink, drawn)
+    flaw = _flaw(sheet.ink, drawn, slack)
     if flaw:
         y, x = ((at - _MARGIN) / WORK for at in flaw)
         return Reading(malformed=f"no whole, known object {x:.0%} from the left and {y:.0%} from the top")
@@ -198,19 +200,19 @@ def _slid(drawn: Floats, ink: Floats) -> tuple[Place, Floats]:
     return (float(slip[0]), float(slip[1])), drawn + slip[0] * y + slip[1] * x
 
 
-def _read_portrait(pixels: Floats, ground: Floats) -> Reading:
+def _read_portrait(pixels: Floats, ground: Floats, slack: Floats) -> Reading:
     bank, opaque = portraits()
     drawn = to_luma_chroma(pixels - ground * (1 - opaque))
     nearest = int(((bank - drawn) ** 2).reshape(len(bank), -1).sum(axis=1).argmin())
-    if _flaw(drawn, bank[nearest]):
+    if _flaw(drawn, bank[nearest], slack):
         return Reading(malformed="a large shape that is no whole portrait")
     return Reading(person=all_people()[nearest])
 
 
-def _flaw(ink: Floats, drawn: Floats) -> tuple[int, int] | None:
+def _flaw(ink: Floats, drawn: Floats, slack: Floats) -> tuple[int, int] | None:
     """Return where most ink is unexplained by what is drawn, if that is more than a sound picture has."""
     # Blurred first: noise and ringing change sign from pixel to pixel, what is missing does not.
-    rest = np.abs(_blurred(ink - drawn)) - _SLACK - _SLOPE * _blurred(_steepness(drawn))
+    rest = np.abs(_blurred(ink - drawn)) - slack - _SLOPE * _blurred(_steepness(drawn))
     flaws = ndimage.uniform_filter(np.maximum(rest, 0) @ _WEIGHT, FLAW_SIDE) * FLAW_SIDE**2
     y, x = np.unravel_index(int(flaws.argmax()), flaws.shape)
     return (int(y), int(x)) if flaws[y, x] > MOST_FLAW else None
