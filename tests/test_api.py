@@ -279,6 +279,10 @@ def test_resume_with_a_secret_asks_for_it() -> None:
         ({"modes": ["direct", 1]}, "modes=['direct', 1]: expected words."),
         ({"out": 5}, "out=5: expected a path."),
         ({"out": ["a"]}, "out=['a']: expected a path."),
+        ({"tasks": []}, "No task is named. They are listed by: unisandbox tasks"),
+        ({"tasks": " , "}, "No task is named."),
+        ({"models": [], "tasks": "words.yaml"}, "No model is named. They are listed by: unisandbox models"),
+        ({"modes": [], "tasks": "words.yaml"}, "No mode is named."),
     ],
 )
 def test_options_that_cannot_be_meant(given: dict[str, Any], message: str) -> None:

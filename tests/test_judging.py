@@ -80,6 +80,17 @@ def test_every_judge_observes_for_itself(views: list[View], monkeypatch: pytest.
     assert {cell.score.value for cell in results} == {1 / 6}
 
 
+def test_what_is_remembered_of_pictures_is_bounded(
+    views: list[View], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three pictures that come round again, two remembered at a time, each was forgotten longest ago."""
+    for remembered, observed in ((2, 6), (3, 3)):
+        views.clear()
+        monkeypatch.setattr("unisandbox.judging._REMEMBERED", remembered)
+        run_words(out=f"run{remembered}", modes=["direct", "render"], limit=3, judges="reader:batch=1")
+        assert len(views) == observed
+
+
 def test_words_are_observed_each(views: list[View], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same words can mean different things to different questions: names differ."""
     monkeypatch.setattr(Painter, "answer", lambda self, request: Generation(request.key, text="w3"))
@@ -276,11 +287,12 @@ class Slow:
     def __init__(self) -> None:
         self.leave = threading.Event()
         self.views: list[str] = []
+        self.left: bool | None = None
 
     def observe(self, views: Sequence[View]) -> Iterator[Observation]:
         for view in views:
             self.views.append(view.key)
-            self.leave.wait(10)
+            self.left = self.leave.wait(10)
             yield Observation(view.key, malformed="slow")
 
     def match(self, cases: Sequence[Case]) -> Iterator[Verdict]:
@@ -307,12 +319,23 @@ def test_a_dropped_stage_judges_no_more_and_is_not_waited_for() -> None:
         pass
     stage.drop()
     stage.finish()  # returns though the judge has not
-    assert verdicts == []
+    assert verdicts == [] and judge.left is None
     judge.leave.set()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join(10)
+    wait_for_threads()
     assert len(judge.views) == 1 and verdicts == []
+
+
+def wait_for_threads() -> None:
+    """Wait until no thread but this one is left."""
+    for thread in set(threading.enumerate()) - {threading.current_thread()}:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_stage_with_nothing_to_do_leaves_no_thread_behind() -> None:
+    stage = JudgeStage(Slow(), lambda judged, verdict: None, Patience("it", JudgeError, 1))
+    stage.drop()
+    wait_for_threads()
 
 
 def test_a_stage_that_finishes_judges_all_that_waits() -> None:

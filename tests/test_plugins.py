@@ -148,6 +148,7 @@ def test_a_broken_plugin_is_left_out_and_the_rest_load(site: Site, source: str, 
     site.install("colours", MODEL)
     plugins = site.load()
     assert list(plugins.models) == ["NAME"]
+    assert len(plugins.models) == 1
     assert {status.name: bool(status.error) for status in plugins.status} == {
         "broken": True,
         "colours": False,

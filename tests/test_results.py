@@ -133,6 +133,39 @@ def test_half_a_pair_is_open_and_not_right(pairs: Results) -> None:
     assert (one.score.n, one.score.unscored, one.score.value) == (0, 12, None)
 
 
+def test_only_the_pair_that_is_not_whole_is_open(pairs: Results) -> None:
+    (pairs.folder / "results.json").unlink()
+    path = pairs.folder / "generations.jsonl"
+    last = json.loads(path.read_bytes().splitlines()[-1])["sample"]
+    for name in ("generations.jsonl", "verdicts.jsonl"):
+        path = pairs.folder / name
+        kept = [line for line in path.read_bytes().splitlines(True) if json.loads(line)["sample"] != last]
+        path.write_bytes(b"".join(kept))
+    (one,) = load_run(pairs.folder)
+    assert (one.score.n, one.score.unscored) == (10, 2)
+
+
+def test_lines_of_repeats_that_are_not_of_this_run_do_not_count(pairs: Results) -> None:
+    (pairs.folder / "results.json").unlink()
+    for name in ("generations.jsonl", "verdicts.jsonl"):
+        path = pairs.folder / name
+        extra = {**json.loads(path.read_bytes().splitlines()[0]), "repeat": 2, "key": "other"}
+        path.write_bytes(path.read_bytes() + json.dumps(extra).encode() + b"\n")
+    assert load_run(pairs.folder).cells == pairs.cells
+
+
+def test_results_that_cannot_be_read_are_computed_again_with_a_warning(
+    pairs: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pairs.folder / "results.json").write_text(
+        json.dumps({"format": 1, "finished": True, "cells": [{"task": "x"}]})
+    )
+    assert load_run(pairs.folder).cells == pairs.cells
+    told = capsys.readouterr().err
+    assert told.startswith("warning: ")
+    assert "results.json cannot be read: not a cell: " in told
+
+
 def test_what_is_not_judged_yet_is_open(pairs: Results) -> None:
     (pairs.folder / "results.json").unlink()
     path = pairs.folder / "verdicts.jsonl"
@@ -180,6 +213,13 @@ def test_samples_stand_beside_their_verdicts(pairs: Results) -> None:
         assert frame[column].notna().all(), column
     right = frame["observed"].map(str) == frame["target"].map(str)
     assert (right == (frame["outcome"] == "correct")).all()
+
+
+def test_samples_without_a_verdict_are_shown_all_the_same(pairs: Results) -> None:
+    (pairs.folder / "verdicts.jsonl").write_bytes(b"")
+    frame = pairs.samples()
+    assert len(frame) == 24
+    assert "outcome" not in frame
 
 
 def test_modes_a_model_cannot_do_stay_in_the_results(in_tmp: Path) -> None:

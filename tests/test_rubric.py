@@ -210,6 +210,17 @@ def test_every_slot_must_agree() -> None:
     assert rubric.compare({}, target) == "count: nothing instead of 3"
 
 
+def test_a_slot_that_a_target_leaves_open_agrees_with_anything(tmp_path: Path) -> None:
+    slot = {"type": "choice", "values": {"red": [], "blue": [], "unclear": ["any"]}, "open": "unclear"}
+    made = rubric(tmp_path, slots={"colour": slot, "count": {"type": "count"}})
+    left_open, red = ({"colour": colour, "count": 1} for colour in ("unclear", "red"))
+    for colour in ("red", "blue", "unclear", None):
+        assert made.compare({"colour": colour, "count": 1}, left_open) == ""
+    assert made.compare({"colour": "red", "count": 2}, left_open) == "count: 2 instead of 1"
+    assert made.compare({"colour": "unclear", "count": 1}, red) == "colour: unclear instead of red"
+    assert made.compare({"colour": "blue", "count": 1}, red) == "colour: blue instead of red"
+
+
 def test_the_order_of_kinds_counts() -> None:
     rubric = RUBRICS["two_kinds"]
     target = rubric.target({"kinds": "apple, rose"}, "here")
@@ -294,6 +305,10 @@ def test_the_fingerprint_follows_whatever_decides_a_verdict(tmp_path: Path) -> N
         (
             {"slots": {"a": {"type": "count", "values": {"x": []}}}},
             "'values' belongs to slots of type choice",
+        ),
+        (
+            {"slots": {"a": {"type": "choice", "values": {"x": []}, "open": "y"}}},
+            "slots.a: 'open' is 'y', which is none of the 'values'",
         ),
         ({"slots": {"a": {"type": "number"}}}, "slots.a.type: input should be 'count', 'kind', 'kinds',"),
         ({"slots": {"a": {"typ": "count"}}}, "Unknown key 'typ'. Did you mean 'type'?"),

@@ -127,6 +127,8 @@ class Catalog:
                 known = {word for one in self for word in (one.name, one.family, *one.tags)}
                 raise UsageError(unknown("task, family or pattern", pattern, known))
             chosen |= {listing.name: listing for listing in found}
+        if not chosen:
+            raise UsageError("No task is named. They are listed by: unisandbox tasks")
         return list(chosen.values())
 
     def task(self, listing: Listing) -> Task:

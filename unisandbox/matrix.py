@@ -206,6 +206,8 @@ def resolve(
     added = _with_dependencies(wanted)
     chosen_models = list({(model := _model(text, plugins)).label: model for text in models}.values())
     chosen_judges = list({(judge := _judge(text, plugins)).label: judge for text in judges}.values())
+    if not chosen_models:
+        raise UsageError("No model is named. They are listed by: unisandbox models")
     asks: list[Ask] = []
     unsupported: list[Unsupported] = []
     for model in chosen_models:

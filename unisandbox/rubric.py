@@ -63,6 +63,8 @@ class Slot(BaseModel):
     def _values_are_those_of_a_choice(self) -> Slot:
         if bool(self.values) != (self.type == "choice"):
             raise ValueError("'values' belongs to slots of type choice, and they need it")
+        if self.open is not None and self.open not in self.values:
+            raise ValueError(f"'open' is {self.open!r}, which is none of the 'values'")
         value_of: dict[str, str] = {}
         for value, synonyms in self.values.items():
             for word in (value, *synonyms):

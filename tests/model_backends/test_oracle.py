@@ -240,6 +240,8 @@ def test_a_mistake_differs_and_is_of_the_same_kind(target: dict[str, Any], field
             assert kinds()[str(wrong[slot])].category == kinds()[target[slot]].category
     if "hair" in target:
         Person(**wrong)
+    if "name" in target:
+        assert wrong["name"] == "Tolvan"
 
 
 @pytest.mark.parametrize(

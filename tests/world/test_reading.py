@@ -105,7 +105,7 @@ def test_a_faulty_picture_is_malformed(fault: str) -> None:
 def test_a_reading_says_where_something_is_wrong() -> None:
     image = compose(Scene(), 256)
     image.paste("black", (180, 30, 220, 60))
-    assert read(image).malformed == "no whole, known object 77% from the left and 17% from the top"
+    assert read(image).malformed == "no whole, known object 78% from the left and 20% from the top"
 
 
 def test_what_is_no_sandbox_picture_is_malformed() -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,11 @@ def test_words_and_people_load_no_picture_library() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_the_documentation_lists_every_kind() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "world.md").read_text(encoding="utf-8")
+    listed = text.split("## Kinds")[1].split("## People")[0]
+    rows = [row.split("|")[1:3] for row in listed.splitlines() if row.startswith("| ")][1:]
+    assert [name for _, names in rows for name in names.strip().split(", ")] == list(kinds())
+    assert f"{len(kinds())} kinds" in listed

@@ -35,7 +35,7 @@ from unisandbox.world.templates import (
 
 DARKEST_GROUND = 215
 """A ground darker than this in any channel is not the light, plain one of a sandbox picture."""
-MOST_FLAW = 60.0
+MOST_FLAW = 70.0
 """The most unexplained ink in a square of FLAW_SIDE pixels of a picture that still reads as well formed."""
 FLAW_SIDE = 9
 """Pixels of the working size."""
@@ -83,12 +83,11 @@ def read(image: Image.Image) -> Reading:
     ground = np.median(edge, axis=0)
     if ground.min() < DARKEST_GROUND or (strength(edge - ground) > 2 * _INKED).mean() > 0.3:
         return Reading(malformed="the ground is not light and plain")
-    # A larger picture is averaged down, and its noise with it.
-    slack = _SLACK if width < 1.5 * WORK else _SLACK / 2
     sheet = _Sheet.of(ground - pixels, (round(ground[0]), round(ground[1]), round(ground[2])))
     if any(_extent(box) >= PORTRAIT for box in sheet.boxes.values()):
-        return _read_portrait(pixels, ground, slack)
-    return _read_objects(sheet, slack)
+        return _read_portrait(pixels, ground)
+    # A larger picture is averaged down, and its noise with it.
+    return _read_objects(sheet, _SLACK if width < 2 * WORK else _SLACK / np.float32(2))
 
 
 def _shrunk(image: Image.Image) -> Floats:
@@ -157,9 +156,10 @@ def _read_objects(sheet: _Sheet, slack: Floats) -> Reading:
         kind, window, ink = _nearest(sheet, number)
         names.append(kind_names()[kind])
         drawn[window] += ink
-    flaw = _flaw(sheet.ink, drawn, slack)
-    if flaw:
-        y, x = ((at - _MARGIN) / WORK for at in flaw)
+    flaw, place = _worst_flaw(sheet.ink, drawn, slack)
+    # Less is missing of a small sprite when the same part of it is.
+    if flaw > MOST_FLAW * sprite_side(WORK, len(sheet.boxes)) / sprite_side(WORK, 1):
+        y, x = ((at - _MARGIN) / WORK for at in place)
         return Reading(malformed=f"no whole, known object {x:.0%} from the left and {y:.0%} from the top")
     return Reading(objects=dict(sorted(Counter(names).items())))
 
@@ -200,22 +200,22 @@ def _slid(drawn: Floats, ink: Floats) -> tuple[Place, Floats]:
     return (float(slip[0]), float(slip[1])), drawn + slip[0] * y + slip[1] * x
 
 
-def _read_portrait(pixels: Floats, ground: Floats, slack: Floats) -> Reading:
+def _read_portrait(pixels: Floats, ground: Floats) -> Reading:
     bank, opaque = portraits()
     drawn = to_luma_chroma(pixels - ground * (1 - opaque))
     nearest = int(((bank - drawn) ** 2).reshape(len(bank), -1).sum(axis=1).argmin())
-    if _flaw(drawn, bank[nearest], slack):
+    if _worst_flaw(drawn, bank[nearest], _SLACK)[0] > MOST_FLAW:
         return Reading(malformed="a large shape that is no whole portrait")
     return Reading(person=all_people()[nearest])
 
 
-def _flaw(ink: Floats, drawn: Floats, slack: Floats) -> tuple[int, int] | None:
-    """Return where most ink is unexplained by what is drawn, if that is more than a sound picture has."""
+def _worst_flaw(ink: Floats, drawn: Floats, slack: Floats) -> tuple[float, tuple[int, int]]:
+    """Return how much ink what is drawn leaves unexplained at most, and in the square round which pixel."""
     # Blurred first: noise and ringing change sign from pixel to pixel, what is missing does not.
     rest = np.abs(_blurred(ink - drawn)) - slack - _SLOPE * _blurred(_steepness(drawn))
     flaws = ndimage.uniform_filter(np.maximum(rest, 0) @ _WEIGHT, FLAW_SIDE) * FLAW_SIDE**2
     y, x = np.unravel_index(int(flaws.argmax()), flaws.shape)
-    return (int(y), int(x)) if flaws[y, x] > MOST_FLAW else None
+    return float(flaws[y, x]), (int(y), int(x))
 
 
 def _blurred(ink: Floats) -> Floats:
