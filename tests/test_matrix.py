@@ -281,9 +281,11 @@ def test_a_judge_of_words_does_not_judge_pictures(task: Task) -> None:
     assert "The judge 'rules' reads text only" in refused(task, judges="rules", modes="direct")
 
 
-def test_of_two_defaults_the_first_by_name_is_taken(task: Task) -> None:
+def test_two_defaults_are_refused_by_name(task: Task) -> None:
     two = plugins([*JUDGES, judge("also", "sandbox", "sandbox")])
-    assert cells(matrix(task, among=two)) == [("direct", "full", "also")]
+    with pytest.raises(UsageError, match=r"'also' .* and 'exact' .* are both the default.*--judges"):
+        matrix(task, among=two)
+    assert cells(matrix(task, among=two, judges="exact")) == [("direct", "full", "exact")]
 
 
 # --- samples and trials ---

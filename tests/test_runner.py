@@ -95,7 +95,7 @@ def test_keys_and_seeds_hang_on_the_trial_alone() -> None:
 @pytest.mark.parametrize("size", [1, 7])
 def test_the_batch_size_changes_no_picture_of_the_oracle(size: int) -> None:
     """All of the sandbox: composed pictures, read back by the exact judge and by the model itself."""
-    options = {
+    options: dict[str, Any] = {
         "tasks": ["math_2", "mapping_1", "forward_retrieval", "inverse_search"],
         "models": "oracle:transfer=0.5,transfer_cot=0.7,knows=0.7,sees=0.8,follows=0.8,elicits=0.8",
         "modes": "all",

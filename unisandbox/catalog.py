@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unisandbox.errors import TaskFileError, UsageError, unknown
+from unisandbox.errors import TaskFileError, TwiceError, UsageError, unknown
 from unisandbox.plugins import Plugins
 from unisandbox.yaml_file import YamlFile, shown
 
@@ -46,9 +46,7 @@ class Rubrics(Mapping[str, "Rubric"]):
         self._read: dict[str, Rubric] = {}
         for path in _yaml_files(folders):
             if other := self._paths.get(path.stem):
-                raise TaskFileError(
-                    f"Two files hold the rubric {path.stem!r}: {shown(other)}, {shown(path)}."
-                )
+                raise TwiceError(f"Two files hold the rubric {path.stem!r}: {shown(other)}, {shown(path)}.")
             self._paths[path.stem] = path
 
     def path(self, name: str) -> Path:
@@ -89,9 +87,9 @@ class Catalog:
         for path, plugin in _yaml_files(folders).items():
             try:
                 self._add(path, plugin)
+            except TwiceError:
+                raise
             except TaskFileError as error:
-                if "Two files" in str(error):
-                    raise
                 self.broken.append(str(error))
                 print(f"warning: left out: {error}", file=sys.stderr)
 
@@ -100,7 +98,7 @@ class Catalog:
         for listing in found:
             other = self._listings.get(listing.name)
             if other and other.path.resolve() != path.resolve():
-                raise TaskFileError(
+                raise TwiceError(
                     f"Two files hold the task {listing.name!r}: {shown(other.path)}, {shown(path)}. "
                     "Rename one."
                 )

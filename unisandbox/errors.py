@@ -3,6 +3,7 @@
 * UnisandboxError
   * UsageError          an option, name or combination that cannot be meant (exit code 2)
     * TaskFileError     a task or rubric file that is not valid: says file, line, key
+      * TwiceError      two files that hold the same name
     * PluginError       a plugin, or a clash between two
   * DataError           rows that cannot be read or generated
   * RunFolderError      the run folder cannot be written, read or resumed
@@ -28,6 +29,10 @@ class UsageError(UnisandboxError):
 
 class TaskFileError(UsageError):
     """A task or rubric file is not valid."""
+
+
+class TwiceError(TaskFileError):
+    """Two files hold a task or rubric of the same name."""
 
 
 class PluginError(UsageError):

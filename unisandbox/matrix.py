@@ -292,9 +292,12 @@ def _fits(judge: JudgeEntry, wanted: str) -> bool:
 
 
 def _default(wanted: str, model: Model, plugins: Plugins) -> JudgeChoice:
-    for entry in plugins.judges.values():
-        if wanted in entry.default_for:
-            return JudgeChoice(Spec(entry.name), entry)
+    defaults = [entry for entry in plugins.judges.values() if wanted in entry.default_for]
+    if len(defaults) == 1:
+        return JudgeChoice(Spec(defaults[0].name), defaults[0])
+    if defaults:
+        claims = " and ".join(f"{entry.name!r} (plugin {entry.plugin!r})" for entry in defaults)
+        raise UsageError(f"{claims} are both the default for {wanted} answers. Name one: --judges")
     fitting = [entry.name for entry in plugins.judges.values() if _fits(entry, wanted)]
     fix = f"Name one: --judges {' or '.join(fitting)}." if fitting else "Install one that reads them."
     raise UsageError(

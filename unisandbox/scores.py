@@ -46,10 +46,11 @@ def _score(clusters: list[list[float]], total: int, repeats: int, outcomes: Sequ
     counts = {OUTCOMES[code]: outcomes.count(code) for code in sorted(set(outcomes)) if code}
     if n == 0:
         return Score(None, None, None, 0, total, None, None, counts)
-    flat = right in (0, n)  # a bootstrap of equal values has no width
-    # in an order of their own, so that the order in which models answered does not move the interval
-    low, high = wilson(right, n) if repeats == 1 else cluster_bootstrap(sorted(clusters))
-    if repeats > 1 and flat:
-        low, high = wilson(right / n * len(clusters), len(clusters))
+    if repeats == 1:
+        low, high = wilson(right, n)
+    else:  # in an order of their own, so that the order in which models answered does not move the interval
+        low, high = cluster_bootstrap(sorted(clusters))
+        if low == high:  # units all alike: a bootstrap of equal values has no width
+            low, high = wilson(right / n * len(clusters), len(clusters))
     lowest, highest = right / total, (right + total - n) / total
     return Score(right / n, low, high, n, total - n, lowest, highest, counts)

@@ -235,9 +235,9 @@ def test_markdown_parses_back() -> None:
     assert {len(line) for line in table} == {8}
     assert table[0] == ["task", "model", "mode", "score", "95 %", "n", "guess", "notes"]
     assert all(set(part) <= set("-:") for part in table[1])
-    assert [line[0] for line in table[2:]] == ["math_1", "math_2", "math_1"]
-    assert [line[3] for line in table[2:]] == ["0.50", "0.50", "-"]
-    assert table[3][-1] == "10 errors: 0.45-0.55"
+    assert [line[0] for line in table[2:]] == ["math_1", "math_1", "math_2"]
+    assert [line[3] for line in table[2:]] == ["0.50", "-", "0.50"]
+    assert table[4][-1] == "10 errors: 0.45-0.55"
 
 
 def test_latex_is_a_booktabs_table_with_everything_escaped() -> None:

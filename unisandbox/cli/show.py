@@ -41,9 +41,7 @@ _FILTERS = {"tasks": "task", "modes": "mode", "models": "model", "judges": "judg
 
 def _samples(chosen: Results) -> list[dict[str, Any]]:
     """Return the trials of the chosen cells; one without a verdict belongs to every judge."""
-    cells = {
-        (cell.task, cell.mode, cell.model, judge) for cell in chosen for judge in (cell.judge, None)
-    }
+    cells = {(cell.task, cell.mode, cell.model, judge) for cell in chosen for judge in (cell.judge, None)}
     rows = [
         {str(name): value for name, value in row.items() if value == value}  # no NaN
         for row in chosen.samples().to_dict("records")

@@ -43,7 +43,7 @@ def export_rows(
     there = [path for path in files if path.exists()]
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise UsageError(f"{there[0]}{more} already there. Choose another folder, or replace it: --overwrite.")
+        raise UsageError(f"{there[0]}{more} already there. Choose another folder, or --overwrite it.")
     _write(files)
     return list(files)
 

@@ -157,7 +157,7 @@ def export(results: Results, form: str) -> str:
     from tabulate import tabulate
 
     shown = columns(results.cells)
-    texts = [row(cell, shown) for cell in results.cells]
+    texts = [row(cell, shown) for cell in in_order(results.cells)]
     names = [name or "notes" for name in shown]
     style = {"md": "github", "latex": "latex_booktabs"}[form]
     if form == "md":
