@@ -97,6 +97,9 @@ def published(
     lines = (_Line(path, number, fields) for path in paths for number, fields in read_objects(path))
     rows = list(_READERS[re.sub(r"_?\d$", "", part)](lines))
     _mark(rows, _faults().get(part, {}))
+    for row in rows:  # where the published scripts put its picture
+        row["stem"] = row.pop("file")
+        row["image"] = row["id"].replace("-", "_")
     _require_different_ids(rows, part)
     return [row for row in rows if view == "all" or not row["fault"]]
 
@@ -139,6 +142,7 @@ def _math(lines: Iterator[_Line]) -> Iterator[Row]:
         one = _singular(noun)
         yield {
             "id": line.id("id"),
+            "file": line.path.stem,
             "question": line.text("Question"),
             "answer": answer,
             "count": count,
@@ -159,6 +163,7 @@ def _mapping(lines: Iterator[_Line]) -> Iterator[Row]:
             {
                 "id": f"{line.id('ID')}-{side}",
                 "pair": line.id("ID"),
+                "file": line.path.stem,
                 "side": side,
                 "question": line.text(f"Question_{side}"),
                 "answer": answer,
@@ -175,13 +180,17 @@ def _forward(lines: Iterator[_Line]) -> Iterator[Row]:
     for line in lines:
         asks = _named(line, ("portrait", "fruit", "flower"))
         facts = _portrait(line) if asks == "portrait" else _species(asks, line.text("Answer"))
-        yield {"id": line.id("ID"), "name": line.path.stem, "asks": asks} | _asked(line) | facts
+        yield (
+            {"id": line.id("ID"), "file": line.path.stem, "name": line.path.stem, "asks": asks}
+            | _asked(line)
+            | facts
+        )
 
 
 def _inverse(lines: Iterator[_Line]) -> Iterator[Row]:
     for line in lines:
         about = {"names": line.path.stem.split("_"), "attribute": _named(line, ("fruit", "flower"))}
-        yield {"id": line.id("ID")} | about | _asked(line) | _portrait(line)
+        yield {"id": line.id("ID"), "file": line.path.stem} | about | _asked(line) | _portrait(line)
 
 
 def _teaching(lines: Iterator[_Line]) -> Iterator[Row]:
@@ -191,7 +200,13 @@ def _teaching(lines: Iterator[_Line]) -> Iterator[Row]:
             question, answer = (turn["value"] for turn in turns)
         except (TypeError, KeyError, ValueError):
             raise line.error(f"'conversations' is {turns!r}, not a question and an answer") from None
-        yield {"id": line.id("id"), "name": line.path.stem, "question": question, "answer": answer}
+        yield {
+            "id": line.id("id"),
+            "file": line.path.stem,
+            "name": line.path.stem,
+            "question": question,
+            "answer": answer,
+        }
 
 
 _READERS: Mapping[str, Callable[[Iterator[_Line]], Iterator[Row]]] = {
