@@ -59,6 +59,8 @@ def test_math_keys_are_parsed_to_a_count_and_one_of_the_object(tmp_path: Path) -
     ]
     assert rows[0] == {
         "id": "1",
+        "stem": "math_2",
+        "image": "1",
         "question": "Paint as many cups as 6 / 2.",
         "answer": "3 cups.",
         "count": 3,
@@ -154,6 +156,8 @@ def test_teaching_conversations_become_question_and_answer(tmp_path: Path) -> No
     row = one(tmp_path, "teaching", line, "knowledge_injection/Quorl.jsonl")
     assert row == {
         "id": "3",
+        "stem": "Quorl",
+        "image": "3",
         "name": "Quorl",
         "question": "Quorl's age?",
         "answer": "Quorl is old.",
@@ -404,3 +408,19 @@ def test_every_fault_is_listed_by_the_text_it_was_found_in() -> None:
         for key, (kind, print_) in listed.items():
             assert fingerprint(rows[key]["question"], rows[key]["answer"]) == print_
             assert rows[key]["fault"] == kind
+
+
+def test_rows_say_where_the_published_scripts_put_their_pictures(published_folder: Path) -> None:
+    rows = published(folder=published_folder, part="mapping1")
+    assert [(row["stem"], row["image"]) for row in rows] == [("mapping1", "7_A"), ("mapping1", "7_B")]
+
+
+@pytest.fixture
+def published_folder(tmp_path: Path) -> Path:
+    sides = {"A": "Rule 1: A means cups. Draw A.", "B": "Rule 1: B means hats. Draw B."}
+    lines = [
+        {"ID": "7", f"Question_{side}": question, "Answer": answer}
+        for (side, question), answer in zip(sides.items(), ("Cups", "Hats"), strict=True)
+    ]
+    write(tmp_path / "test_reasoning" / "mapping1.jsonl", lines)
+    return tmp_path
