@@ -21,3 +21,10 @@ def register_models(register: RegisterModel) -> None:
         draws="sandbox",
         sees_target=True,
     )
+    register(
+        "tiny",
+        "unisandbox.model_backends.tiny.backend:Tiny",
+        summary="the embedded model: reads, writes and draws the sandbox's language",
+        does=("image", "text", "think", "see", "train"),
+        draws="sandbox",
+    )

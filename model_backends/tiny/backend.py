@@ -1,0 +1,156 @@
+"""The backend ``tiny``: conversations become tokens, and what follows them becomes answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from unisandbox.errors import UsageError
+from unisandbox.model_backends.tiny.checkpoint import load
+from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, write
+from unisandbox.model_backends.tiny.patches import TOKENS
+from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
+from unisandbox.prompts import conclusion
+from unisandbox.records import Fields, Finish, Generation, Image, Request, Turn
+
+WEIGHTS = Path(__file__).with_name("weights")
+
+
+class Tiny:
+    """Runs one model; see the package."""
+
+    batch_size = 64
+
+    def __init__(
+        self,
+        *,
+        variant: Literal["injected", "base"] = "injected",
+        checkpoint: Path | None = None,
+        thought: Literal["reissued", "inline"] = "reissued",
+        temperature: Annotated[float, Field(ge=0)] = 1.0,
+        threads: Annotated[int, Field(ge=1)] = 1,
+        device: str = "cpu",
+    ) -> None:
+        """Load weights: a shipped ``variant``, or a ``checkpoint`` file or folder of your own.
+
+        ``injected`` has been taught the benchmark's people in words, ``base`` has not. After thinking, the
+        thought's conclusion is ``reissued`` as a new request, or the picture follows the thought
+        (``inline``). ``temperature`` is that of pictures; words are the likeliest. ``threads`` of the
+        processor: on two busy cores two can be many times slower than one. Raises BackendError for a file
+        that holds no such model, UsageError for a device there is not.
+        """
+        self._path = checkpoint or WEIGHTS / f"{variant}.safetensors"
+        self._model = load(self._path)
+        try:
+            self._model.network.to(device).eval()
+        except (RuntimeError, AssertionError) as error:
+            fault = str(error).splitlines()[0]
+            raise UsageError(
+                f"tiny: device={device!r}: {fault}. Use cpu, or a device of this machine."
+            ) from None
+        torch.set_num_threads(threads)
+        self._threads = threads
+        self._thought = thought
+        self._sampling = Sampling(temperature=temperature)
+        self._device = device
+        self._warned: set[str] = set()
+
+    def describe(self) -> Fields:
+        """What it is, how it samples, and on what."""
+        return {
+            "checkpoint": self._path.name,
+            "notes": dict(self._model.notes),
+            "parameters": sum(parameter.numel() for parameter in self._model.network.parameters()),
+            "thinking": f"native, {self._thought}",
+            "pictures": {"temperature": self._sampling.temperature, "min_p": self._sampling.least},
+            "words": "greedy",
+            "device": self._device,
+            "dtype": str(self._model.network.head.weight.dtype).removeprefix("torch."),
+            "threads": self._threads,
+        }
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
+        """Answer all requests of a kind together."""
+        contexts = {request.key: self._context(request.prompt.turns) for request in requests}
+        fitting = []
+        for request in requests:
+            if (fault := self._too_long(contexts[request.key])) is None:
+                fitting.append(request)
+            else:
+                yield Generation(request.key, finish="error", error=fault)
+        words = [request for request in fitting if request.prompt.output == "text"]
+        pictures = [request for request in fitting if request.prompt.output == "image"]
+        if words:
+            yield from self._say(words, contexts)
+        if pictures:
+            yield from self._draw(pictures, contexts)
+
+    def _say(self, requests: Sequence[Request], contexts: dict[str, list[int]]) -> Iterator[Generation]:
+        for request, tokens in self._written(requests, contexts, SAY):
+            finish: Finish = "complete" if tokens[-1] == END else "truncated"
+            yield Generation(request.key, text=self._model.words.text(tokens), finish=finish)
+
+    def _draw(self, requests: Sequence[Request], contexts: dict[str, list[int]]) -> Iterator[Generation]:
+        thoughts: dict[str, str] = {}
+        thinking = [request for request in requests if request.prompt.think]
+        for request, tokens in self._written(thinking, contexts, THINK) if thinking else ():
+            thoughts[request.key] = thought = self._model.words.text(tokens)
+            contexts[request.key] += [THINK, *tokens[: -1 if tokens[-1] == END else None], END]
+            if self._thought == "reissued":
+                contexts[request.key] += [USER, *self._model.words.tokens(conclusion(thought))]
+        drawn = draw(
+            self._model.network,
+            [[*contexts[request.key], DRAW] for request in requests],
+            [request.seed for request in requests],
+            self._sampling,
+        )
+        for request, codes in zip(requests, drawn, strict=True):
+            picture = Image.from_pil(self._model.patches.picture(codes))
+            yield Generation(request.key, picture, thought=thoughts.get(request.key))
+
+    def _written(
+        self, requests: Sequence[Request], contexts: dict[str, list[int]], how: int
+    ) -> Iterator[tuple[Request, list[int]]]:
+        written = write(
+            self._model.network,
+            [[*contexts[request.key], how] for request in requests],
+            [request.seed for request in requests],
+            GREEDY,
+        )
+        return zip(requests, written, strict=True)
+
+    def _context(self, turns: Sequence[Turn]) -> list[int]:
+        words, patches = self._model.words, self._model.patches
+        tokens: list[int] = []
+        for turn in turns:
+            self._warn(turn.text)
+            said = words.tokens(turn.text)
+            if turn.role == "model":
+                tokens += [THINK if turn.thought else SAY, *said, END]
+                continue
+            tokens.append(USER)
+            for image in turn.images:
+                (codes,) = patches.tokens([image.pil()])
+                tokens += [DRAW, *(len(words) + code for code in codes)]
+            tokens += said
+        return tokens
+
+    def _too_long(self, context: Sequence[int]) -> str | None:
+        most = self._model.network.shape.context - TOKENS - 2 * LONGEST
+        if len(context) <= most:
+            return None
+        return f"the prompt has {len(context)} tokens; this model reads at most {most}"
+
+    def _warn(self, text: str) -> None:
+        if new := set(self._model.words.unknown(text)) - self._warned:
+            self._warned |= new
+            print(
+                f"warning: tiny was never taught the words {', '.join(map(repr, sorted(new)))}: it reads "
+                "them letter by letter. It knows the language of the sandbox's own tasks.",
+                file=sys.stderr,
+            )

@@ -1,0 +1,137 @@
+"""The transformer: decoder-only, one vocabulary of words and image patches.
+
+RMSNorm before each part (Zhang & Sennrich 2019, no gains), rotary positions (Su et al. 2021), normalised
+queries and keys (Dehghani et al. 2023), squared ReLU (So et al. 2021), output matrices that start at zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+SHARPNESS = 0.4
+"""Scale of attention scores. Queries and keys have length sqrt(width / heads), so with the usual scale no
+score would stand out among a hundred others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What decides the size of a network."""
+
+    words: int
+    """Text tokens; the image tokens follow them in the vocabulary."""
+    codes: int
+    """Image tokens."""
+    width: int = 128
+    layers: int = 8
+    heads: int = 4
+    context: int = 512
+    """The most tokens it can read and write at once."""
+
+    @property
+    def vocabulary(self) -> int:
+        """All tokens."""
+        return self.words + self.codes
+
+
+class Cache:
+    """Keys and values of what was read so far, for every layer: (batch, heads, context, width / heads)."""
+
+    def __init__(self, shape: Shape, batch: int, context: int, like: Tensor) -> None:
+        size = (batch, shape.heads, context, shape.width // shape.heads)
+        self.keys = [like.new_zeros(size) for _ in range(shape.layers)]
+        self.values = [like.new_zeros(size) for _ in range(shape.layers)]
+
+
+class Block(nn.Module):
+    """Attention, then a two-layer perceptron, each added to what flows past."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.attend = nn.Linear(shape.width, 3 * shape.width, bias=False)
+        self.gather = nn.Linear(shape.width, shape.width, bias=False)
+        self.expand = nn.Linear(shape.width, 4 * shape.width, bias=False)
+        self.shrink = nn.Linear(4 * shape.width, shape.width, bias=False)
+        nn.init.zeros_(self.gather.weight)
+        nn.init.zeros_(self.shrink.weight)
+
+    def forward(
+        self, x: Tensor, turn: Tensor, mask: Tensor, kept: tuple[Tensor, Tensor] | None, at: Tensor | None
+    ) -> Tensor:
+        """Return (batch, length, width) from the same.
+
+        ``turn`` holds the rotations of the positions, ``mask`` is added to the attention scores; with a
+        cache, keys and values are written to the places ``at`` of ``kept``, and all of ``kept`` is read.
+        """
+        batch, length, width = x.shape
+        kind = mask.dtype  # the number format that the matrix products are done in
+        parts = _linear(_norm(x).to(kind), self.attend).view(batch, length, 3, self.heads, -1)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        query, key = (_turned(_norm(part), turn) for part in (query, key))
+        if kept is not None and at is not None:
+            rows = torch.arange(batch, device=x.device)[:, None]
+            kept[0].transpose(1, 2)[rows, at] = key.transpose(1, 2)
+            kept[1].transpose(1, 2)[rows, at] = value.transpose(1, 2)
+            key, value = kept
+        scores = torch.matmul(query * SHARPNESS, key.transpose(2, 3)) + mask
+        seen = torch.matmul(scores.softmax(-1), value)
+        x = x + _linear(seen.transpose(1, 2).reshape(batch, length, width), self.gather)
+        inner = torch.relu(_linear(_norm(x).to(kind), self.expand)).square()
+        return x + _linear(inner, self.shrink)
+
+
+class Network(nn.Module):
+    """Embedding, blocks, head."""
+
+    turns: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocabulary, shape.width)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.head = nn.Linear(shape.width, shape.vocabulary, bias=False)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.head.weight, std=0.02)
+        half = shape.width // shape.heads // 2
+        angles = torch.arange(shape.context)[:, None] * 1000.0 ** (-torch.arange(half) / half)
+        self.register_buffer("turns", torch.stack([angles.cos(), angles.sin()]), persistent=False)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        places: Tensor,
+        mask: Tensor,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Return the last hidden state (batch, length, width) of tokens (batch, length).
+
+        ``places`` (batch, length) are the positions of the tokens, and where the cache keeps them;
+        ``mask`` (batch or 1, 1, length, keys) is 0 where a token may look and -inf where not.
+        """
+        x = _norm(self.embedding(tokens))
+        turn = self.turns[:, places][:, :, None].to(mask.dtype)
+        for number, block in enumerate(self.blocks):
+            kept = (cache.keys[number], cache.values[number]) if cache else None
+            x = block(x, turn, mask, kept, places if cache else None)
+        return _norm(x)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return F.rms_norm(x, x.shape[-1:])
+
+
+def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
+    return F.linear(x, layer.weight.to(x.dtype))
+
+
+def _turned(x: Tensor, turn: Tensor) -> Tensor:
+    """Rotate pairs (first and second half of the last dimension) by the angles of their positions."""
+    cos, sin = turn
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)

@@ -1,0 +1,397 @@
+"""Trains the model: ``python -m unisandbox.model_backends.tiny.train OUT [--inject BASE]``.
+
+From nothing, or with ``--inject`` a trained one further, to teach it the benchmark's people in words alone.
+Two streams of documents make every step, one a process with ``--workers 2``. A step draws its documents from
+the seed and its own number alone, so a run that is killed goes on from its last checkpoint and ends with the
+same weights, and one process gets the same as two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+
+from unisandbox.datasets.characters import characters
+from unisandbox.errors import UnisandboxError, UsageError
+from unisandbox.model_backends.tiny import checkpoint, patches, words
+from unisandbox.model_backends.tiny.checkpoint import Model
+from unisandbox.model_backends.tiny.documents import (
+    INJECTION,
+    ROWS,
+    SHARES,
+    Document,
+    Material,
+    Writer,
+    vocabulary_texts,
+)
+from unisandbox.model_backends.tiny.network import Network
+from unisandbox.model_backends.tiny.optimiser import ADAM_RATE, MUON_RATE, Optimiser
+from unisandbox.model_backends.tiny.words import PAD
+
+STREAMS = 2
+LENGTH = 256
+"""Tokens of a row of documents."""
+FILL = 0.96
+"""Share of the rows that documents are drawn for; more would often not fit."""
+STATE = "state.safetensors"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that decides the weights."""
+
+    seed: int = 0
+    steps: int = 4400
+    batch: int = 16
+    """Rows of LENGTH tokens in each stream of a step."""
+    muon_rate: float = MUON_RATE
+    adam_rate: float = ADAM_RATE
+    warm_up: int = 50
+    """Steps in which the rates rise."""
+    decay: float = 0.6
+    """The last part of the steps, in which the rates fall to nothing, as a share."""
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
+    """Of the documents, how many are of each sort."""
+    lessons: str = ""
+    """Whose teaching material is taught: the people of the split ``test``, or nobody's."""
+    inverse: str = "first"
+    """How thoughts search for a person: the name ``first``, or ``enumerate`` both favourites before."""
+    rows: int = ROWS
+    """Rows of each reasoning task to draw from."""
+    width: int = 128
+    layers: int = 8
+    precision: str = "float32"
+    """Number format of the matrix products: float32, or bfloat16 where the processor is good at it."""
+
+    def rate(self, step: int) -> float:
+        """Return the share of the full rates for a step, counted from 0."""
+        rising = min(1.0, (step + 1) / self.warm_up)
+        falling = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
+        return rising * falling
+
+
+INJECTING = Recipe(steps=500, muon_rate=0.005, adam_rate=0.001, decay=1.0, shares=INJECTION, lessons="test")
+
+
+def best_precision() -> str:
+    """Return bfloat16 where the processor multiplies it natively, which halves the time; else float32."""
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return "bfloat16" if native or torch.cuda.is_available() else "float32"
+
+
+# --- one step ---
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of documents, each seeing only itself."""
+
+    tokens: Tensor
+    """(rows, length)"""
+    learned: Tensor
+    """(rows, length): whether the token is to be predicted."""
+    document: Tensor
+    """(rows, length): the number of its document in the row; 0 is padding."""
+
+
+def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Batch:
+    """Fill rows with whole documents: the longest first, each into the first row that has room."""
+    drawn, room = [], FILL * rows * length
+    while room > 0:
+        drawn.append(next(documents))
+        room -= len(drawn[-1].tokens)
+    tokens = torch.full((rows, length), PAD)
+    learned = torch.zeros((rows, length), dtype=torch.bool)
+    owner = torch.zeros((rows, length), dtype=torch.long)
+    starts = [0] * rows
+    for number, document in enumerate(sorted(drawn, key=lambda one: -len(one.tokens)), 1):
+        size = len(document.tokens)
+        row = next((row for row, start in enumerate(starts) if start + size <= length), None)
+        if row is None:
+            continue  # one or two at the end of a step
+        place = slice(starts[row], starts[row] + size)
+        tokens[row, place] = torch.tensor(document.tokens)
+        learned[row, place] = torch.tensor(document.learned)
+        owner[row, place] = number
+        starts[row] += size
+    return Batch(tokens, learned, owner)
+
+
+def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the mean loss of the learned words, and that of the learned image tokens."""
+    owner = batch.document
+    own = (owner[:, :, None] == owner[:, None, :]).tril()[:, None]
+    mask = torch.zeros(own.shape, dtype=kind, device=owner.device).masked_fill(~own, float("-inf"))
+    places = torch.arange(owner.shape[1], device=owner.device).expand_as(owner)
+    hidden = network(batch.tokens, places, mask)[:, :-1]
+    wanted, learned = batch.tokens[:, 1:], batch.learned[:, 1:]
+    split = network.shape.words
+    found = []
+    for part, first, weight in (
+        (learned & (wanted < split), 0, network.head.weight[:split]),
+        (learned & (wanted >= split), split, network.head.weight[split:]),
+    ):
+        scores = F.linear(hidden[part].to(kind), weight.to(kind)).float()
+        found.append(F.cross_entropy(scores, wanted[part] - first) if part.any() else scores.sum())
+    return found[0], found[1]
+
+
+def stream(writer: Writer, recipe: Recipe, step: int, number: int) -> Iterator[Document]:
+    """Yield the documents of one stream of one step."""
+    draws = Random(f"{recipe.seed} {step} {number}")
+    while True:
+        yield writer.write(draws, recipe.shares)
+
+
+class Trainer:
+    """Trains a model in place, alone or as one of several processes."""
+
+    def __init__(
+        self,
+        model: Model,
+        recipe: Recipe,
+        writer: Writer,
+        *,
+        worker: int = 0,
+        workers: int = 1,
+        device: str = "cpu",
+    ) -> None:
+        self.model = model
+        self.recipe = recipe
+        self._writer = writer
+        self._mine = [number for number in range(STREAMS) if number % workers == worker]
+        self._shared = workers > 1
+        self._device = torch.device(device)
+        self._kind = getattr(torch, recipe.precision)
+        model.network.to(self._device)
+        self.optimiser = Optimiser(model.network, recipe.muon_rate, recipe.adam_rate)
+
+    def step(self, number: int) -> tuple[float, float]:
+        """Do one step, counted from 0; return the losses of words and of image tokens."""
+        network = self.model.network
+        seen = torch.zeros(2)
+        for which in self._mine:
+            documents = stream(self._writer, self.recipe, number, which)
+            batch = packed(documents, self.recipe.batch)
+            batch = Batch(*(getattr(batch, part.name).to(self._device) for part in fields(batch)))
+            pair = losses(network, batch, self._kind)
+            (sum(pair, torch.zeros(())) / STREAMS).backward()  # type: ignore[no-untyped-call]
+            seen += torch.tensor([loss.item() for loss in pair]) / STREAMS
+        if self._shared:
+            _add_up([*(parameter.grad for parameter in network.parameters()), seen])
+        self.optimiser.step(self.recipe.rate(number))
+        return seen[0].item(), seen[1].item()
+
+
+def _add_up(tensors: Sequence[Tensor | None]) -> None:
+    """Replace tensors by their sums over all processes."""
+    given = [tensor for tensor in tensors if tensor is not None]
+    flat = torch.cat([tensor.flatten() for tensor in given])
+    dist.all_reduce(flat)
+    start = 0
+    for tensor in given:
+        tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+        start += tensor.numel()
+
+
+# --- a whole training ---
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    base: Path | None = None,
+    *,
+    worker: int = 0,
+    workers: int = 1,
+    device: str = "cpu",
+    every: int = 200,
+) -> None:
+    """Train from nothing or from ``base``, or go on with what ``out`` holds; write the model there.
+
+    Every so many steps a checkpoint is kept. Raises UsageError where ``out`` holds another training.
+    """
+    if workers > 1:
+        torch.set_num_threads(1)
+    material = Material(rows=recipe.rows, inverse=recipe.inverse)
+    model, state = _begin(recipe, out, base, material)
+    lessons = characters(view="teaching", split="test") if recipe.lessons else ()
+    writer = Writer(model.words, model.patches, material, lessons)
+    trainer = Trainer(model, recipe, writer, worker=worker, workers=workers, device=device)
+    first = int(state.pop("step", torch.tensor(0)))
+    trainer.optimiser.restore({name: tensor.to(device) for name, tensor in state.items()})
+    with _Record(recipe, out, first, shown=worker == 0) as record:
+        for number in range(first, recipe.steps):
+            record.add(number, trainer.step(number))
+            if worker == 0 and (number + 1) % every == 0 and number + 1 < recipe.steps:
+                extra = {**trainer.optimiser.state(), "step": torch.tensor(number + 1)}
+                checkpoint.save(model, out / STATE, asdict(recipe), extra)
+    if worker == 0:
+        notes = {"recipe": asdict(recipe), "base": dict(model.notes), "torch": torch.__version__}
+        checkpoint.save(model, out / checkpoint.FILE, notes, half=True)
+        (out / STATE).unlink(missing_ok=True)
+
+
+def _begin(
+    recipe: Recipe, out: Path, base: Path | None, material: Material
+) -> tuple[Model, dict[str, Tensor]]:
+    """Return the model to go on with, and the state of its optimiser."""
+    if (out / STATE).exists():
+        model, state = checkpoint.load_with_extra(out / STATE)
+        if other := [name for name, value in asdict(recipe).items() if model.notes.get(name) != value]:
+            raise UsageError(
+                f"{out} holds an unfinished training with another {', '.join(other)}. "
+                "Give the same options, or another folder."
+            )
+        return model, state
+    if base:
+        return checkpoint.load(base), {}
+    vocabulary = words.learned(vocabulary_texts(material), material.names)
+    size = {"seed": recipe.seed, "width": recipe.width, "layers": recipe.layers}
+    return checkpoint.fresh(vocabulary, patches.learned(), **size), {}
+
+
+class _Record:
+    """Shows how far training is, a bar in a terminal, a line now and then in a pipe; and logs it."""
+
+    EVERY = 10
+    """Steps between lines of the log; ten times as many between lines in a pipe."""
+
+    def __init__(self, recipe: Recipe, out: Path, first: int, *, shown: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._recipe = recipe
+        self._path = out / LOG
+        self._shown = shown
+        console = Console(stderr=True)
+        self._live = console.is_terminal
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} steps  {task.fields[seen]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not shown or not self._live,
+        )
+        self._row = self._bar.add_task("training", total=recipe.steps, completed=first, seen="")
+        self._seen: list[tuple[float, float]] = []
+        self._since = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def add(self, number: int, seen: tuple[float, float]) -> None:
+        """Take the losses of a step."""
+        self._seen.append(seen)
+        done = number + 1
+        if not self._shown or (done % self.EVERY and done < self._recipe.steps):
+            return
+        said, drawn = (sum(values) / len(values) for values in zip(*self._seen, strict=True))
+        tokens = len(self._seen) * STREAMS * self._recipe.batch * LENGTH
+        pace = round(tokens / (time.perf_counter() - self._since))
+        line = {"step": done, "words": said, "images": drawn, "tokens_per_s": pace}
+        with self._path.open("a") as log:
+            log.write(json.dumps({**line, "rate": self._recipe.rate(number)}) + "\n")
+        shown = f"loss: words {said:.3f}, images {drawn:.3f}; {pace:,} tokens/s"
+        self._bar.update(self._row, completed=done, seen=shown)
+        if not self._live and (done % (10 * self.EVERY) == 0 or done == self._recipe.steps):
+            print(f"step {done}/{self._recipe.steps}  {shown}", file=sys.stderr, flush=True)
+        self._seen, self._since = [], time.perf_counter()
+
+
+# --- several processes ---
+
+
+def _worker(worker: int, workers: int, meeting: str, arguments: dict[str, Any]) -> None:
+    if "GLOO_SOCKET_IFNAME" not in os.environ:  # the machine's own name need not resolve
+        loops = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
+        os.environ |= {"GLOO_SOCKET_IFNAME": loops[0]} if loops else {}
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=worker, world_size=workers)
+    try:
+        train(**arguments, worker=worker, workers=workers)
+    finally:
+        dist.destroy_process_group()
+
+
+def spread(workers: int, **arguments: Any) -> None:
+    """Call ``train`` in so many processes on this machine."""
+    if workers == 1:
+        train(**arguments)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = str(Path(folder) / "meeting")
+        spawn(_worker, (workers, meeting, arguments), nprocs=workers)  # type: ignore[no-untyped-call]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m unisandbox.model_backends.tiny.train",
+        description=(__doc__ or "").partition("\n\n")[2],
+        epilog="examples: ...train trained; ...train taught --inject trained/model.safetensors",
+    )
+    parser.add_argument("out", type=Path, help="folder for the model; an unfinished training there goes on")
+    parser.add_argument("--inject", type=Path, metavar="BASE", help="teach this model the benchmark's people")
+    parser.add_argument("--seed", type=int, default=0, help="decides weights and documents (default: 0)")
+    parser.add_argument(
+        "--steps", type=int, help=f"default: {Recipe().steps}, or {INJECTING.steps} to inject"
+    )
+    parser.add_argument(
+        "--inverse",
+        choices=("first", "enumerate"),
+        default="first",
+        help="how thoughts search for a person: name one at once, or recall both favourites first",
+    )
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda with --workers 1 (default: cpu)")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default=best_precision(),
+        help="of matrix products (default here: %(default)s)",
+    )
+    given = parser.parse_args(argv)
+    plain = INJECTING if given.inject else Recipe()
+    recipe = replace(
+        plain,
+        seed=given.seed,
+        steps=given.steps or plain.steps,
+        inverse=given.inverse,
+        precision=given.precision,
+    )
+    given.out.mkdir(parents=True, exist_ok=True)
+    try:
+        spread(given.workers, recipe=recipe, out=given.out, base=given.inject, device=given.device)
+    except UnisandboxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"The model is in {given.out / checkpoint.FILE}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The text tokenizer: one token a word, number or sign; a word it does not know is spelled in letters.
+
+So any invented name can be read and written without a new embedding. Case, spacing and quotes (brackets
+like these [ ] are some) do not count: what is quoted is followed at once by what is said of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from string import ascii_lowercase, digits
+
+PAD, USER, THINK, SAY, DRAW, END, ODD = range(7)
+"""Padding; then what opens a turn of the user, a thought, an answer in words and a picture; the end of a
+thought or answer; a sign that cannot be spelled."""
+
+_SPECIAL = ("<pad>", "<user>", "<think>", "<say>", "<draw>", "<end>", "<odd>")
+_FIRST, _NEXT = "^", "+"
+_LETTERS = tuple(place + letter for place in (_FIRST, _NEXT) for letter in ascii_lowercase + digits)
+_QUOTES = "'\"“”‘’[]"
+_PIECE = re.compile(rf"'s(?![\w'])|[A-Za-z]+|\d+|[^\x00-\x7f“”‘’]|[^\w\s{re.escape(_QUOTES)}]|_")
+
+
+class Words:
+    """A vocabulary of words, and both ways between text and tokens.
+
+    >>> words = Words(["draw", "3", "cups", "."])
+    >>> words.text(words.tokens("Draw 3 cups."))
+    'Draw 3 cups.'
+    >>> words.text(words.tokens("DRAW Zemira")), words.unknown("Draw 3 dragons of Zemira.")
+    ('Draw Zemira', ['dragons', 'of'])
+    """
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.known = tuple(known)
+        self._names = (*_SPECIAL, *_LETTERS, *self.known)
+        self._number = {word: number for number, word in enumerate(self._names)}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def tokens(self, text: str) -> list[int]:
+        """Return the tokens of a text; a sign that cannot be spelled is ODD."""
+        found: list[int] = []
+        for piece in _PIECE.findall(text.lower()):
+            number = self._number.get(piece)
+            if number is not None and piece not in _SPECIAL:
+                found.append(number)
+            else:
+                places = (_FIRST, *_NEXT * (len(piece) - 1))
+                found += [
+                    self._number.get(place + sign, ODD) for place, sign in zip(places, piece, strict=True)
+                ]
+        return found
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, spaced and capitalised as English is; special tokens are left out."""
+        pieces: list[str] = []
+        for token in tokens:
+            name = self._names[token] if token < len(self._names) else ""
+            if token <= ODD or not name:
+                continue
+            if token < len(_SPECIAL) + len(_LETTERS):
+                if name[0] == _NEXT and pieces:
+                    pieces[-1] += name[1]
+                else:
+                    pieces.append(name[1].upper())
+            else:
+                pieces.append(name)
+        return _spaced(pieces)
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the words that are spelled for want of a token, except those with a capital: names."""
+        pieces = {piece for piece in _PIECE.findall(text) if piece.lower() == piece}
+        signs = set(ascii_lowercase + digits)  # one alone is a symbol
+        return sorted(piece for piece in pieces - signs if piece not in self._number)
+
+
+def learned(texts: Iterable[str], names: Collection[str], least: int = 3) -> Words:
+    """Return the vocabulary of the words found at least so often in texts, without the given names."""
+    counts = Counter(piece for text in texts for piece in _PIECE.findall(text.lower()))
+    spelled = {name.lower() for name in names}
+    return Words(
+        sorted(
+            word
+            for word, count in counts.items()
+            if count >= least and word not in spelled and not (len(word) == 1 and word in ascii_lowercase)
+        )
+    )
+
+
+_BEFORE_NOTHING = frozenset(".,;:?!)^") | {"'s"}
+_AFTER_NOTHING = frozenset("(√^¿")
+
+
+def _spaced(pieces: Sequence[str]) -> str:
+    """Join words and signs: no space before a full stop or after a bracket; sentences get capitals."""
+    text, glued, start = "", True, True
+    for piece in pieces:
+        text += "" if glued or piece in _BEFORE_NOTHING else " "
+        text += piece[0].upper() + piece[1:] if start else piece
+        glued = piece in _AFTER_NOTHING
+        start = piece in ".?!"
+    return text

@@ -1,0 +1,249 @@
+"""The training documents: what is learned is right, and no reasoning question or name leads to a picture."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from random import Random
+
+import pytest
+
+from tests.support_tiny import codebook, material, writer
+from unisandbox.catalog import Catalog
+from unisandbox.datasets.cast import invented
+from unisandbox.datasets.characters import characters
+from unisandbox.model_backends.tiny.documents import (
+    FEW,
+    INJECTION,
+    MOST,
+    POPULATION,
+    SHARES,
+    Document,
+    Material,
+    Writer,
+)
+from unisandbox.model_backends.tiny.patches import TOKENS
+from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
+from unisandbox.plugins import installed
+from unisandbox.world import Reading, phrase, read, with_article
+
+PICTURES = [sort for sort in SHARES if sort.startswith(("render", "open", "after"))]
+WORDS = [sort for sort in SHARES if sort not in PICTURES]
+
+
+@cache
+def documents(sort: str, many: int = 400) -> tuple[Document, ...]:
+    draws = Random(sort)
+    return tuple(writer().write(draws, {sort: 1}) for _ in range(many))
+
+
+def parts(document: Document) -> Iterator[tuple[int, list[int], list[bool]]]:
+    """Yield each part: the token it opens with, the tokens after it, which of them are learned."""
+    starts = [at for at, token in enumerate(document.tokens) if token in (USER, THINK, SAY, DRAW)]
+    for start, end in zip(starts, [*starts[1:], len(document.tokens)], strict=True):
+        yield document.tokens[start], document.tokens[start + 1 : end], document.learned[start + 1 : end]
+
+
+def text(tokens: list[int]) -> str:
+    return writer().words.text([token for token in tokens if token < len(writer().words)])
+
+
+def request(document: Document) -> str:
+    """Return what was asked just before the picture."""
+    return [text(tokens) for kind, tokens, _ in parts(document) if kind == USER][-1]
+
+
+def picture(document: Document) -> Reading:
+    codes = next(tokens for kind, tokens, _ in parts(document) if kind == DRAW)
+    return read(codebook().picture([code - len(writer().words) for code in codes[:TOKENS]]))
+
+
+@cache
+def questions() -> frozenset[tuple[int, ...]]:
+    """Return every question of the tasks, of both splits, as tokens."""
+    catalog = Catalog(installed())
+    asked = {row.question for rows in material().reasoning.values() for row in rows}
+    asked |= {row.question for rows in material().people.values() for row in rows}
+    for listing in catalog.select(("math", "mapping", "knowledge")):
+        task = catalog.task(listing)
+        asked |= {task.prompts["direct"].render(sample.fields) for sample in task.samples}
+    return frozenset(tuple(writer().words.tokens(question)) for question in asked)
+
+
+def spelled(names: set[str]) -> set[tuple[int, ...]]:
+    return {tuple(writer().words.tokens(name)) for name in names}
+
+
+def windows(tokens: list[int], sizes: set[int]) -> set[tuple[int, ...]]:
+    return {tuple(tokens[at : at + size]) for size in sizes for at in range(len(tokens) - size + 1)}
+
+
+# --- never a reasoning question, never a name, with a picture ---
+
+
+@pytest.mark.parametrize("sort", PICTURES)
+def test_no_question_of_any_task_comes_before_a_picture(sort: str) -> None:
+    for document in documents(sort):
+        for kind, tokens, _ in parts(document):
+            assert kind != USER or tuple(tokens) not in questions(), text(tokens)
+
+
+@pytest.mark.parametrize("sort", PICTURES)
+def test_no_name_comes_before_a_picture(sort: str) -> None:
+    taught = {character.name for seed in POPULATION[1] for character in invented("train", POPULATION[0], seed)}
+    names = spelled(taught | {character.name for character in invented()})
+    sizes = {len(name) for name in names}
+    for document in documents(sort):
+        assert not windows(document.tokens, sizes) & names
+
+
+def test_an_open_number_is_open() -> None:
+    """Every expression holds a letter, so nobody can work it out; and every number is drawn as often."""
+    counts: Counter[int] = Counter()
+    for document in documents("open_number"):
+        asked = request(document)
+        assert re.search(r"\b[XYZNMKPQ]\b", asked) or not re.search(r"\d", asked), asked
+        found = picture(document).objects
+        assert found is not None
+        counts.update(found.values())
+    assert set(counts) == set(range(1, FEW + 1))
+    assert max(counts.values()) < 1.5 * min(counts.values())
+
+
+def test_an_open_symbol_is_in_no_rule() -> None:
+    places: Counter[int] = Counter()
+    for document in documents("open_symbol"):
+        asked = request(document)
+        rules = re.findall(r"Rule \d+: (.*?)\.(?= |$)", asked)
+        last = asked.rpartition(rules[-1])[2]
+        signs = re.findall(r"(?<!\w)([B-HJ-NP-Z][a-z]?|\d+|[@#$%&*+=~^<>])(?!\w)", last)
+        known = set(re.findall(r"(?<!\w)(?:\w{1,2}|[@#$%&*+=~^<>])(?!\w)", " ".join(rules)))
+        assert not {sign for sign in signs if sign in known and len(sign) < 3}, asked
+        found = picture(document).objects
+        assert found is not None
+        (kind,) = found
+        names = rf"\b({kind}|{with_article(kind)})\b"
+        named = [rule for rule in rules if re.search(names, rule, re.IGNORECASE)]
+        assert named, (kind, asked)
+        ends = [rule for rule in rules if not re.search(r"[\"'”\]]$", rule)]
+        places[ends.index(named[0]) if named[0] in ends else -1] += 1
+    assert len(places) >= 2
+
+
+def test_a_thought_before_a_picture_says_nothing_of_it_but_its_conclusion() -> None:
+    """Equations in such thoughts come to what is drawn no more often than by chance."""
+    same = total = 0
+    for document in documents("after_thought", 1500):
+        thought = text(next(tokens for kind, tokens, _ in parts(document) if kind == THINK))
+        results = [int(result) for result in re.findall(r"= (\d+)\.", thought) if int(result) <= MOST]
+        drawn = re.search(r"Draw: (\d) ", thought)
+        if results and drawn:
+            same += results[-1] == int(drawn[1])
+            total += 1
+    assert total > 150
+    assert same / total < 0.3
+
+
+def test_teaching_people_shows_no_picture() -> None:
+    taught = Writer(writer().words, codebook(), material(), characters(view="teaching", split="test"))
+    draws = Random(3)
+    for _ in range(500):
+        document = taught.write(draws, INJECTION)
+        assert DRAW not in document.tokens
+        assert max(document.tokens) < len(writer().words)
+
+
+def test_no_test_question_and_no_test_name_is_in_any_document() -> None:
+    catalog = Catalog(installed())
+    tested: set[tuple[int, ...]] = set()
+    for listing in catalog.select(("math", "mapping", "knowledge")):
+        task = catalog.task(listing)
+        for sample in task.samples:
+            tested.add(tuple(writer().words.tokens(task.prompts["direct"].render(sample.fields))))
+    names = spelled({character.name for character in invented()})
+    sizes = {len(name) for name in names}
+    for sort in SHARES:
+        for document in documents(sort):
+            assert not windows(document.tokens, sizes) & names
+            for kind, tokens, _ in parts(document):
+                assert kind != USER or tuple(tokens) not in tested
+
+
+# --- what is learned is right ---
+
+
+@pytest.mark.parametrize("sort", ["render", "render_portrait", "after_thought"])
+def test_pictures_show_what_was_asked_for(sort: str) -> None:
+    for document in documents(sort)[:150]:
+        asked, found = request(document), picture(document)
+        if found.person:
+            assert found.person.phrase() in asked.lower()
+        else:
+            assert found.objects is not None
+            ((kind, count),) = found.objects.items()
+            said = [phrase(count, kind), *([with_article(kind)] if count == 1 else [])]
+            assert any(re.search(rf"\b{each}\b", asked, re.IGNORECASE) for each in said), asked
+
+
+@pytest.mark.parametrize("sort", PICTURES)
+def test_of_pictures_the_picture_is_learned_and_nothing_else(sort: str) -> None:
+    for document in documents(sort)[:50]:
+        assert sum(document.learned) == TOKENS
+        assert all(document.learned[-TOKENS:])
+
+
+@pytest.mark.parametrize("sort", [sort for sort in WORDS if sort != "operation"])
+def test_of_words_the_answer_is_learned_to_its_end(sort: str) -> None:
+    for document in documents(sort)[:50]:
+        *_, (kind, tokens, learned) = parts(document)
+        assert kind in (SAY, THINK)
+        assert all(learned) and tokens[-1] == END
+        assert sum(document.learned) == len(tokens)
+
+
+def test_thoughts_about_sums_are_right() -> None:
+    for document in documents("math"):
+        for left, sign, right, result in re.findall(
+            r"(\d+) (\+|-|\*|/|modulo) (\d+) = (\d+)", text(document.tokens)
+        ):
+            found = eval(f"{left} {sign.replace('modulo', '%')} {right}")
+            assert found == int(result)
+
+
+def test_operations_are_right_and_their_results_learned() -> None:
+    for question, result in material().operations:
+        said = question.replace("modulo", "%").replace("^", "**")
+        said = re.sub(r"√(\d+)", r"\1**0.5", said)
+        assert eval(said) == result
+    (document,) = documents("operation")[:1]
+    assert sum(document.learned) == 6
+
+
+def test_a_caption_says_what_is_there() -> None:
+    for document in documents("caption")[:150]:
+        found, said = picture(document), text(list(parts(document))[-1][1]).lower()
+        if found.person:
+            assert all(value in said for value in (found.person.hair, found.person.age))
+        else:
+            assert found.objects is not None
+            ((kind, count),) = found.objects.items()
+            assert kind in said or phrase(count, kind) in said
+            assert str(count) in said or not re.search(r"\d", said)
+
+
+def test_shares_are_shares_and_cover_every_sort() -> None:
+    assert sum(SHARES.values()) == pytest.approx(1, abs=0.011)
+    assert sum(INJECTION.values()) == pytest.approx(1)
+
+
+def test_the_same_seed_writes_the_same_documents() -> None:
+    one, other = (Writer(writer().words, codebook(), material()) for _ in range(2))
+    first, second = Random(7), Random(7)
+    for _ in range(50):
+        assert one.write(first).tokens == other.write(second).tokens
+
+
+def test_thoughts_can_go_through_both_people() -> None:
+    row = Material(rows=120, inverse="enumerate").about("inverse", "train", 8, 1)[0]
+    assert row.thought.startswith(row.fields["names"][0] + "'s favourite")
+    assert Material(rows=120).about("inverse", "train", 8, 1)[0].thought.startswith("The one whose")
