@@ -23,7 +23,7 @@ def register_models(register: RegisterModel) -> None:
     )
     register(
         "tiny",
-        "unisandbox.model_backends.tiny.backend:Tiny",
+        "unisandbox.model_backends.tiny.factory:tiny",
         summary="the embedded model: reads, writes and draws the sandbox's language",
         does=("image", "text", "think", "see", "train"),
         draws="sandbox",

@@ -13,7 +13,8 @@ class Backend(Protocol):
     """Runs one model. Built by its registered factory, once a run.
 
     Optional attributes: ``batch_size: int``, how many requests it likes at once; ``describe() -> Fields``,
-    what belongs in ``run.json`` (device, dtype, sampling settings, library versions); ``close()``.
+    what belongs in ``run.json`` (device, dtype, sampling settings, library versions; under ``weights`` a
+    digest of the weights, with which alone a run folder is then continued); ``close()``.
     """
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:

@@ -22,7 +22,7 @@ class RunOptions:
         metavar="TASK",
     )
     models: tuple[str, ...] = _option(
-        ("oracle",), "models, each NAME or NAME:KEY=VALUE,KEY=VALUE", metavar="MODEL"
+        ("tiny",), "models, each NAME or NAME:KEY=VALUE,KEY=VALUE", metavar="MODEL"
     )
     judges: tuple[str, ...] = _option(
         (), "judges, named the same way; default: what fits each model", metavar="JUDGE"

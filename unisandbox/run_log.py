@@ -160,6 +160,11 @@ class RunLog:
         about.setdefault(section, {})[name] = dict(value)
         self.write_json(RUN, about)
 
+    def noted(self, section: str, name: str) -> dict[str, Any]:
+        """Return what was noted, nothing if nothing was."""
+        found: dict[str, Any] = read_json(self.folder / RUN).get(section, {}).get(name, {})
+        return found
+
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a file whole or not at all."""
         self._write_whole(self.folder / name, (json.dumps(value, indent=1, default=str) + "\n").encode())

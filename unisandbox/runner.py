@@ -17,11 +17,11 @@ from typing import Protocol
 
 from unisandbox.asking import Asked, Patience, generate, make_request
 from unisandbox.backend import Backend, describe
-from unisandbox.errors import BackendError, JudgeError, UnisandboxError
+from unisandbox.errors import BackendError, JudgeError, RunFolderError, UnisandboxError
 from unisandbox.judge import Judge
 from unisandbox.judging import Judged, JudgeStage, to_judge
 from unisandbox.matrix import Ask, JudgeChoice, Matrix, Model, Trial
-from unisandbox.records import Generation, Verdict
+from unisandbox.records import Fields, Generation, Verdict
 from unisandbox.run_log import ANSWERED, FAILED, AskState, RunLog, standing
 from unisandbox.scores import CODES
 from unisandbox.specs import build
@@ -164,7 +164,7 @@ class Runner:
         if not todo or self._interrupted():
             return
         backend = load_backend(model)
-        self._log.note("backends", model.label, describe(backend))
+        self._log.note("backends", model.label, self._known(model, describe(backend)))
         patience = Patience(model.label, BackendError, self._tries)
         try:
             for state in todo:
@@ -175,6 +175,16 @@ class Runner:
         finally:
             if callable(close := getattr(backend, "close", None)):
                 close()
+
+    def _known(self, model: Model, said: Fields) -> Fields:
+        """Return what a model says of itself, unless it has other weights than when this run began."""
+        before = self._log.noted("backends", model.label).get("weights")
+        if before and said.get("weights") != before:
+            raise RunFolderError(
+                f"{self._log.folder}: {model.label!r} has other weights now ({said.get('weights')}) than when "
+                f"this run began ({before}). Use another folder, or --fresh to start over."
+            )
+        return said
 
     def _run_ask(self, backend: Backend, state: AskState, patience: Patience) -> None:
         ask = state.ask

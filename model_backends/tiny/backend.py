@@ -5,20 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
 
 from unisandbox.errors import UsageError
-from unisandbox.model_backends.tiny.checkpoint import load
+from unisandbox.model_backends.tiny.checkpoint import digest, load
 from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, write
 from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
 from unisandbox.prompts import conclusion
 from unisandbox.records import Fields, Finish, Generation, Image, Request, Turn
-
-WEIGHTS = Path(__file__).with_name("weights")
 
 
 class Tiny:
@@ -28,24 +25,17 @@ class Tiny:
 
     def __init__(
         self,
+        path: Path,
         *,
-        variant: Literal["injected", "base"] = "injected",
-        checkpoint: Path | None = None,
         thought: Literal["reissued", "inline"] = "reissued",
-        temperature: Annotated[float, Field(ge=0)] = 1.0,
-        threads: Annotated[int, Field(ge=1)] = 1,
+        temperature: float = 1.0,
+        threads: int = 1,
         device: str = "cpu",
     ) -> None:
-        """Load weights: a shipped ``variant``, or a ``checkpoint`` file or folder of your own.
-
-        ``injected`` has been taught the benchmark's people in words, ``base`` has not. After thinking, the
-        thought's conclusion is ``reissued`` as a new request, or the picture follows the thought
-        (``inline``). ``temperature`` is that of pictures; words are the likeliest. ``threads`` of the
-        processor: on two busy cores two can be many times slower than one. Raises BackendError for a file
-        that holds no such model, UsageError for a device there is not.
-        """
-        self._path = checkpoint or WEIGHTS / f"{variant}.safetensors"
-        self._model = load(self._path)
+        """Load a checkpoint; for the options see the factory."""
+        self._path = path
+        self._model = load(path)
+        self._digest = digest(self._model)
         try:
             self._model.network.to(device).eval()
         except (RuntimeError, AssertionError) as error:
@@ -64,6 +54,7 @@ class Tiny:
         """What it is, how it samples, and on what."""
         return {
             "checkpoint": self._path.name,
+            "weights": self._digest,
             "notes": dict(self._model.notes),
             "parameters": sum(parameter.numel() for parameter in self._model.network.parameters()),
             "thinking": f"native, {self._thought}",

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 SHARPNESS = 0.4
 """Scale of attention scores. Queries and keys have length sqrt(width / heads), so with the usual scale no
 score would stand out among a hundred others."""

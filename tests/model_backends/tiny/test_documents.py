@@ -90,7 +90,9 @@ def test_no_question_of_any_task_comes_before_a_picture(sort: str) -> None:
 
 @pytest.mark.parametrize("sort", PICTURES)
 def test_no_name_comes_before_a_picture(sort: str) -> None:
-    taught = {character.name for seed in POPULATION[1] for character in invented("train", POPULATION[0], seed)}
+    taught = {
+        character.name for seed in POPULATION[1] for character in invented("train", POPULATION[0], seed)
+    }
     names = spelled(taught | {character.name for character in invented()})
     sizes = {len(name) for name in names}
     for document in documents(sort):
@@ -125,9 +127,9 @@ def test_an_open_symbol_is_in_no_rule() -> None:
         names = rf"\b({kind}|{with_article(kind)})\b"
         named = [rule for rule in rules if re.search(names, rule, re.IGNORECASE)]
         assert named, (kind, asked)
-        ends = [rule for rule in rules if not re.search(r"[\"'”\]]$", rule)]
-        places[ends.index(named[0]) if named[0] in ends else -1] += 1
-    assert len(places) >= 2
+        ends = [rule for rule in rules if not re.search(r"(?<!\w)(\w{1,2}|[@#$%&*+=~^<>])$", rule)]
+        places[ends.index(named[0])] += 1
+    assert places[0] == pytest.approx(places[1], rel=0.3)  # either of the two, as often
 
 
 def test_a_thought_before_a_picture_says_nothing_of_it_but_its_conclusion() -> None:

@@ -73,7 +73,11 @@ def test_a_document_is_read_as_if_it_were_alone() -> None:
     numbers = [(sum(one.learned), kind(one)) for one in documents]
     together = losses(network, _row(documents), torch.float32)
     for which in (0, 1):
-        counted = [(count, pair[which].item()) for (count, sort), pair in zip(numbers, alone, strict=True) if sort == which]
+        counted = [
+            (count, pair[which].item())
+            for (count, sort), pair in zip(numbers, alone, strict=True)
+            if sort == which
+        ]
         if counted:
             mean = sum(count * loss for count, loss in counted) / sum(count for count, _ in counted)
             assert together[which].item() == pytest.approx(mean, rel=1e-4)

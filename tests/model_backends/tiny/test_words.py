@@ -7,18 +7,16 @@ from hypothesis import strategies as st
 from tests.support_tiny import material, writer
 from unisandbox.model_backends.tiny.words import END, ODD, Words, learned
 
-WORDS = Words([*"0123456789.,:;?!()[]%√'\"^", "'s", "draw", "cups", "is", "means", "the", "cherry", "pie"])
+WORDS = Words([*"0123456789.,:;?!()%√^", "'s", "draw", "cups", "is", "means", "the", "cherry", "pie"])
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "Draw 3 cups.",
-        "'K' means 'the'.",
-        '"K" means "the".',
-        "[K] means [the].",
+        "K means the.",
         "√9. Draw.",
-        "(3; 4) % [5]: draw!",
+        "(3; 4) % 5: draw!",
         "Zemira's cherry is the pie.",
         "Cherry, pie?",
     ],
@@ -27,7 +25,7 @@ def test_text_comes_back_spaced_and_capitalised(text: str) -> None:
     assert WORDS.text(WORDS.tokens(text)) == text
 
 
-@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789 .,'", max_size=40))
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789 .,", max_size=40))
 def test_plain_text_loses_nothing_but_case_and_spacing(text: str) -> None:
     tokens = WORDS.tokens(text)
     again = WORDS.text(tokens)
@@ -35,8 +33,9 @@ def test_plain_text_loses_nothing_but_case_and_spacing(text: str) -> None:
     assert ODD not in tokens
 
 
-def test_case_and_spacing_do_not_count() -> None:
-    assert WORDS.tokens("draw 3  cups.") == WORDS.tokens("DRAW\n3 Cups .")
+@pytest.mark.parametrize("same", ["DRAW\n3 Cups .", "'draw' \"3\" [cups].", "“Draw” 3 ‘cups’."])
+def test_case_spacing_and_quotes_do_not_count(same: str) -> None:
+    assert WORDS.tokens("draw 3  cups.") == WORDS.tokens(same)
 
 
 def test_a_name_is_spelled_and_comes_back() -> None:
