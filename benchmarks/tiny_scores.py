@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def rendering(model: str) -> dict[str, float]:
     return {**shares, "all": _mean(right.values())}
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[bool]) -> float:
     found = list(values)
     return sum(found) / len(found)
 
@@ -66,8 +66,9 @@ def _mean(values: Any) -> float:
 def rows(results: Results) -> dict[tuple[str, str], list[Row]]:
     """Return every trial by task and mode."""
     found: dict[tuple[str, str], list[Row]] = {}
-    for row in results.samples().to_dict("records"):
-        found.setdefault((str(row["task"]), str(row["mode"])), []).append(row)
+    for record in results.samples().to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
+        found.setdefault((row["task"], row["mode"]), []).append(row)
     return found
 
 

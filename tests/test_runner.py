@@ -16,7 +16,7 @@ from tests.support_run import by_sample, lines, run_words
 from tests.support_run import plugins as plugins
 from tests.support_run import words as words
 from unisandbox.api import run
-from unisandbox.errors import BackendError, JudgeError, UnisandboxError, UsageError
+from unisandbox.errors import BackendError, JudgeError, RunFolderError, UnisandboxError, UsageError
 from unisandbox.judge import View
 from unisandbox.modes import MODES
 from unisandbox.records import Finish, Generation, Observation, Request
@@ -413,6 +413,21 @@ def test_what_a_model_says_of_itself_is_in_run_json(monkeypatch: pytest.MonkeyPa
     run_words()
     saved = json.loads(Path("run/run.json").read_text())
     assert saved["backends"] == {"painter": about} and saved["judges"] == {"reader": {"exact": True}}
+
+
+def test_a_run_goes_on_only_with_the_weights_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"weights": "0123"}
+    monkeypatch.setattr(Painter, "describe", lambda self: said, raising=False)
+    run_words(limit=2)
+    before = lines("generations.jsonl")
+    (Path("run") / "generations.jsonl").write_bytes(b"")  # something is left to ask
+    run_words(limit=2)
+    assert lines("generations.jsonl") == before
+    said["weights"] = "4567"
+    (Path("run") / "generations.jsonl").write_bytes(b"")
+    with pytest.raises(RunFolderError, match=r"'painter' has other weights now \(4567\) than when this run"):
+        run_words(limit=2)
+    run_words(limit=2, fresh=True)
 
 
 def test_a_name_given_twice_is_one_model_and_one_judge() -> None:

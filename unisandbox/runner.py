@@ -181,8 +181,8 @@ class Runner:
         before = self._log.noted("backends", model.label).get("weights")
         if before and said.get("weights") != before:
             raise RunFolderError(
-                f"{self._log.folder}: {model.label!r} has other weights now ({said.get('weights')}) than when "
-                f"this run began ({before}). Use another folder, or --fresh to start over."
+                f"{self._log.folder}: {model.label!r} has other weights now ({said.get('weights')}) than "
+                f"when this run began ({before}). Use another folder, or --fresh to start over."
             )
         return said
 

@@ -80,8 +80,9 @@ class _Flow:
         seeds: Sequence[int],
         sampling: Sampling,
     ) -> None:
-        missing = max(0, _FEWEST - len(contexts))
-        contexts, seeds = [*contexts, *contexts[-1:] * missing], [*seeds, *[seeds[-1]] * missing]
+        missing = range(_FEWEST - len(contexts))
+        contexts = [*contexts, *(contexts[-1] for _ in missing)]
+        seeds = [*seeds, *(seeds[-1] for _ in missing)]
         self._network = network
         self._sampling = sampling
         self._span = span

@@ -12,10 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SHARPNESS = 0.4
-"""Scale of attention scores. Queries and keys have length sqrt(width / heads), so with the usual scale no
-score would stand out among a hundred others."""
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -77,7 +73,7 @@ class Block(nn.Module):
             kept[0].transpose(1, 2)[rows, at] = key.transpose(1, 2)
             kept[1].transpose(1, 2)[rows, at] = value.transpose(1, 2)
             key, value = kept
-        scores = torch.matmul(query * SHARPNESS, key.transpose(2, 3)) + mask
+        scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(2, 3)) + mask
         seen = torch.matmul(scores.softmax(-1), value)
         x = x + _linear(seen.transpose(1, 2).reshape(batch, length, width), self.gather)
         inner = torch.relu(_linear(_norm(x).to(kind), self.expand)).square()

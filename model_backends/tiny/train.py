@@ -33,6 +33,7 @@ from unisandbox.model_backends.tiny import checkpoint, patches, words
 from unisandbox.model_backends.tiny.checkpoint import Model
 from unisandbox.model_backends.tiny.documents import (
     INJECTION,
+    OPENING,
     ROWS,
     SHARES,
     Document,
@@ -58,7 +59,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 4400
+    steps: int = 3800
     batch: int = 16
     """Rows of LENGTH tokens in each stream of a step."""
     muon_rate: float = MUON_RATE
@@ -69,6 +70,9 @@ class Recipe:
     """The last part of the steps, in which the rates fall to nothing, as a share."""
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
     """Of the documents, how many are of each sort."""
+    opening: Mapping[str, float] = field(default_factory=lambda: dict(OPENING))
+    """The same for the first steps."""
+    opening_steps: int = 500
     lessons: str = ""
     """Whose teaching material is taught: the people of the split ``test``, or nobody's."""
     inverse: str = "first"
@@ -87,7 +91,15 @@ class Recipe:
         return rising * falling
 
 
-INJECTING = Recipe(steps=500, muon_rate=0.005, adam_rate=0.001, decay=1.0, shares=INJECTION, lessons="test")
+INJECTING = Recipe(
+    steps=400,
+    muon_rate=0.005,
+    adam_rate=0.001,
+    decay=1.0,
+    shares=INJECTION,
+    opening_steps=0,
+    lessons="test",
+)
 
 
 def best_precision() -> str:
@@ -156,8 +168,9 @@ def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, T
 def stream(writer: Writer, recipe: Recipe, step: int, number: int) -> Iterator[Document]:
     """Yield the documents of one stream of one step."""
     draws = Random(f"{recipe.seed} {step} {number}")
+    shares = recipe.opening if step < recipe.opening_steps else recipe.shares
     while True:
-        yield writer.write(draws, recipe.shares)
+        yield writer.write(draws, shares)
 
 
 class Trainer:

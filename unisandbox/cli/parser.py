@@ -28,7 +28,8 @@ examples:
 
 RUN_EXAMPLES = """\
 examples:
-  unisandbox run --tasks math_*,inverse_search --models oracle --modes direct cot answer render
+  unisandbox run --tasks math_*,inverse_search --modes direct cot answer render
+  unisandbox run --tasks knowledge --models tiny tiny:variant=base tiny:thought=inline
   unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop

@@ -16,6 +16,7 @@ from unisandbox.model_backends.tiny.documents import (
     FEW,
     INJECTION,
     MOST,
+    OPENING,
     POPULATION,
     SHARES,
     Document,
@@ -194,7 +195,7 @@ def test_of_pictures_the_picture_is_learned_and_nothing_else(sort: str) -> None:
         assert all(document.learned[-TOKENS:])
 
 
-@pytest.mark.parametrize("sort", [sort for sort in WORDS if sort != "operation"])
+@pytest.mark.parametrize("sort", [sort for sort in WORDS if sort not in ("operation", "rules")])
 def test_of_words_the_answer_is_learned_to_its_end(sort: str) -> None:
     for document in documents(sort)[:50]:
         *_, (kind, tokens, learned) = parts(document)
@@ -233,9 +234,19 @@ def test_a_caption_says_what_is_there() -> None:
             assert str(count) in said or not re.search(r"\d", said)
 
 
+def test_rules_come_again_and_are_learned_after_their_symbols() -> None:
+    for document in documents("rules")[:50]:
+        (_, asked, _), (_, again, learned) = parts(document)
+        said = text([token for token, flag in zip(again, learned, strict=True) if flag])
+        assert said.count(".") == text(asked).count("Rule ")
+        for sentence in filter(None, said.lower().split(". ")):
+            assert sentence.rstrip(".") in text(asked).lower()
+
+
 def test_shares_are_shares_and_cover_every_sort() -> None:
-    assert sum(SHARES.values()) == pytest.approx(1, abs=0.011)
-    assert sum(INJECTION.values()) == pytest.approx(1)
+    for shares in (SHARES, OPENING, INJECTION):
+        assert sum(shares.values()) == pytest.approx(1, abs=0.021)
+    assert SHARES.keys() >= OPENING.keys()
 
 
 def test_the_same_seed_writes_the_same_documents() -> None:

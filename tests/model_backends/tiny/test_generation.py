@@ -81,5 +81,5 @@ def test_choices_follow_their_odds() -> None:
 def test_the_unlikely_is_left_out() -> None:
     odds = torch.tensor([0.9, 0.005, 0.095])
     chances = torch.linspace(0, 0.9999, 1000)
-    found = _chosen(odds.log().expand(1000, 3), chances, Sampling(1.0, least=0.01)).unique().tolist()
-    assert found == [0, 2]
+    found = _chosen(odds.log().expand(1000, 3), chances, Sampling(1.0, least=0.01))
+    assert set(found.tolist()) == {0, 2}

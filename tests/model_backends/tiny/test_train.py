@@ -36,7 +36,7 @@ from unisandbox.model_backends.tiny.train import (
 from unisandbox.model_backends.tiny.words import DRAW, PAD, USER
 from unisandbox.world import read, with_article
 
-SMALL = Recipe(steps=6, batch=2, rows=60, width=32, layers=1, warm_up=2)
+SMALL = Recipe(steps=6, batch=2, rows=60, width=32, layers=1, warm_up=2, opening_steps=2)
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -55,7 +55,7 @@ def test_rows_hold_whole_documents_and_little_else() -> None:
     assert batch.tokens.shape == (16, LENGTH)
     assert (batch.document > 0).float().mean() > 0.93
     for row in range(16):
-        for number in batch.document[row].unique().tolist():
+        for number in set(batch.document[row].tolist()):
             tokens = batch.tokens[row][batch.document[row] == number]
             if number:
                 assert tokens[0] == USER
