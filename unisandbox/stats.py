@@ -169,7 +169,7 @@ def _bca_levels(means: Floats, mean: float, left_out: Floats) -> tuple[float, fl
 
 
 def share(part: Floats, whole: Floats, trials: float | None = None, judge: Floats | None = None) -> Estimate:
-    """Return sum(part) / sum(whole) over clusters, with an interval by Fieller's theorem (1954).
+    """Return sum(part) / sum(whole) over clusters, with its linearised interval (Woodruff 1971).
 
     ``part`` and ``whole`` hold a number a cluster; parts may be unbiased estimates outside [0, whole], as
     after a correction for the judge. ``trials`` bounds how many independent observations there can be.
@@ -177,8 +177,8 @@ def share(part: Floats, whole: Floats, trials: float | None = None, judge: Float
     it widens the interval by what is not known about the judge.
 
     As Agresti & Coull (1998) do for a plain rate, z squared observations, half of them successes, are added
-    before the interval is taken, so that a share of 0 or 1 has an interval too. They weigh as much as one
-    observation does in these data, which is less where repeats of a sample are independent.
+    before the interval is taken, so that a share of 0 or 1 has an interval too. Each weighs as much as one
+    independent observation does in these data.
     """
     import numpy as np
 
@@ -194,7 +194,10 @@ def share(part: Floats, whole: Floats, trials: float | None = None, judge: Float
     spread = covariance + Z95**2 * weight**2 * np.array([[0.5, 0.5], [0.5, 1.0]])
     if judge is not None:
         spread = spread + judge @ judge.T
-    low, high = _fieller(top + added / 2, total + added, spread)
+    centre = min(1.0, max(0.0, (top + added / 2) / (total + added)))
+    way = np.array([1.0, -centre])
+    half = Z95 * sqrt(float(way @ spread @ way)) / (total + added)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
     return Estimate(value, min(low, value), max(high, value), total)
 
 
@@ -209,18 +212,6 @@ def _observations(part: Floats, whole: Floats, value: float, trials: float | Non
     if variance <= 0 or not 0 < value < 1:
         return least
     return max(least, min(value * (1 - value) / variance, least if trials is None else trials))
-
-
-def _fieller(top: float, bottom: float, spread: Floats) -> tuple[float, float]:
-    """Solve (top - s bottom)^2 <= z^2 Var(top - s bottom) for s, within [0, 1]."""
-    z = Z95**2
-    square = bottom**2 - z * float(spread[1, 1])
-    if square <= 0:  # the whole itself could be nothing
-        return 0.0, 1.0
-    cross = top * bottom - z * float(spread[0, 1])
-    rest = top**2 - z * float(spread[0, 0])
-    half = sqrt(max(0.0, cross**2 - square * rest))
-    return max(0.0, (cross - half) / square), min(1.0, (cross + half) / square)
 
 
 def rogan_gladen(successes: float, n: float, judge: Accuracy) -> Estimate:
