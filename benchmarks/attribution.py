@@ -11,6 +11,7 @@ would show of them. Printed: how often the 95 % intervals hold the planted figur
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,11 +22,13 @@ import numpy as np
 from numpy.random import Generator
 from tabulate import tabulate
 
+import unisandbox.tasks
 from unisandbox import run
 from unisandbox.attribution import Causes, causes
 from unisandbox.stats import Accuracy, Estimate, wilson
 from unisandbox.trials import Trials, read_trials
 
+TASK = Path(unisandbox.tasks.__file__).parent / "knowledge" / "inverse_search.yaml"
 MODES = ("direct", "cot", "answer", "recall", "render", "refined", "planted")
 
 
@@ -67,7 +70,7 @@ class Planted:
             "cot passes": self.elicits * self.transfer_cot,
             "refined passes": self.elicits,
             "gap to independence": understood * self.renders * (1 - self.transfer),
-            "follows the planted text": self.follows * self.renders,
+            "follows planted text": self.follows * self.renders,
         }
 
 
@@ -103,7 +106,7 @@ def found(cell: Causes) -> Iterator[tuple[str, Estimate]]:
 
 
 def measure(
-    settings: int, units: int, repeats: int, calibration: int, task: str, seed: int
+    settings: int, units: int, repeats: int, calibration: int, seed: int
 ) -> dict[str, dict[str, list[tuple[bool, float, float]]]]:
     """Return, by raw or corrected and by figure, whether each interval holds, its width and its error."""
     draw = np.random.Generator(np.random.PCG64(seed))
@@ -111,8 +114,10 @@ def measure(
     with TemporaryDirectory() as folder:
         for number in range(settings):
             planted, out = Planted.at_random(draw), Path(folder) / str(number)
+            # lasting causes are drawn by task and sample: each setting needs a task name of its own
+            file = Path(shutil.copy(TASK, Path(folder) / f"people_{seed}_{number}.yaml"))
             run(
-                tasks=task,
+                tasks=str(file),
                 models=planted.model,
                 modes=MODES,
                 limit=units,
@@ -158,9 +163,8 @@ def main() -> None:
         ("seed", 0),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"(default: {default})")
-    parser.add_argument("--task", default="inverse_search", help="(default: inverse_search)")
     given = parser.parse_args()
-    checks = measure(given.settings, given.units, given.repeats, given.calibration, given.task, given.seed)
+    checks = measure(given.settings, given.units, given.repeats, given.calibration, given.seed)
     for kind, of_kind in checks.items():
         rows = [
             [

@@ -13,7 +13,7 @@ the mean of the true product, and the same sums give the causes without the judg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ STEPS = (("rendering", "render"), ("knowledge", "recall"), ("reasoning", "answer
 """Cause, and the mode whose failure names it, in order."""
 CAUSES = ("rendering", "knowledge", "reasoning", "transfer", "unscored")
 SPLIT = {
-    "recoverable": "recovered by thinking first",
+    "recoverable": "recovered by cot",
     "interference": "context interference",
     "elicitation": "elicitation",
 }
@@ -90,16 +90,16 @@ class Causes:
         for cause in CAUSES:
             yield "failures", cause, self.causes[cause]
         for part in SPLIT:
-            yield "transfer failures", part, self.split[part]
+            yield "transfer", part, self.split[part]
         for mode in DRAWN:
             yield "understood", f"{mode} passes", self.efficiency[mode]
-        yield "gap", "gap to independence", self.gap
-        yield "planted", "follows the planted text", self.follows
-        yield "failures", "read as right in its caption", self.captioned
+        yield "all", "gap to independence", self.gap
+        yield "planted", "follows planted text", self.follows
+        yield "failures", "caption says right", self.captioned
 
-    def sentence(self) -> str:
-        """Return the figures in words, by fixed rules."""
-        return _in_words(self)
+    def sentence(self, who: str = "") -> str:
+        """Return the figures in words, by fixed rules; ``who`` begins the sentence."""
+        return _in_words(self, who or f"{self.model} on {self.task}")
 
     def sample_rows(self) -> Iterator[dict[str, Any]]:
         """Yield a mapping a failed sample: expected number of failures by cause, and the commonest cause."""
@@ -168,8 +168,16 @@ class Attribution:
         return [row for cell in self if not cell.corrected for row in cell.sample_rows()]
 
     def reading(self) -> str:
-        """Return the figures in plain words, a sentence or two a task and model."""
-        return " ".join(cell.sentence() for cell in self)
+        """Return the figures in plain words, a few sentences a task, model and judge."""
+        several = len({cell.judge for cell in self}) > 1
+        said, before = [], ""
+        for cell in self:
+            who = f"On {cell.task} it" if cell.model == before else f"{cell.model} on {cell.task}"
+            marks = [f"judge {cell.judge}"] if several else []
+            marks += ["corrected for the judge"] if cell.corrected else []
+            said.append(cell.sentence(f"{who} ({', '.join(marks)})" if marks else who))
+            before = cell.model
+        return " ".join(said)
 
 
 def attribute(folder: str | Path, accuracy: Mapping[str, Accuracy] | None = None) -> Attribution:
@@ -197,10 +205,10 @@ def attribute(folder: str | Path, accuracy: Mapping[str, Accuracy] | None = None
 
 
 def causes(trials: Trials, judge: str, accuracy: Mapping[str, Accuracy]) -> Iterator[Causes]:
-    """Yield the causes as one judge sees them: raw, and corrected where its accuracy is known."""
+    """Yield the causes as one judge sees them: raw, and corrected where its accuracy is known and fair."""
     view = _View.of(trials, judge, accuracy)
     yield view.causes(corrected=False)
-    if any(who in accuracy for who in view.judge_of.values()):
+    if view.accuracy and not view.unreliable:
         yield view.causes(corrected=True)
 
 
@@ -262,8 +270,7 @@ class _View:
         values = {}
         for mode, passed in self.passed.items():
             sensitivity, specificity = rates.get(self.judge_of[mode], (1.0, 1.0))
-            youden = max(sensitivity + specificity - 1, RELIABLE / 10)  # below RELIABLE nothing is shown
-            values[mode] = (passed + specificity - 1) / youden
+            values[mode] = (passed + specificity - 1) / (sensitivity + specificity - 1)
         return values
 
     def _sums(self, values: Mapping[str, Floats]) -> _Sums:
@@ -295,19 +302,21 @@ class _View:
         return {name: np.array(column).T for name, column in columns.items()}
 
     def _causes(self, estimate: Callable[[str, str], Estimate]) -> dict[str, Estimate]:
-        if self._unreliable:
-            nothing = {cause: Estimate(None, reason=self._unreliable) for cause in CAUSES}
-            return {**nothing, "unscored": Estimate(1.0, 1.0, 1.0, reason=self._unreliable)}
+        if self.unreliable:
+            nothing = {cause: Estimate(None, reason=self.unreliable) for cause in CAUSES}
+            return {**nothing, "unscored": Estimate(1.0, reason=self.unreliable)}
         for mode in ("render", "answer"):
             if why := self._why(mode):
                 return {cause: Estimate(None, reason=f"needs {mode}: {why}") for cause in CAUSES}
         found = {cause: estimate(f"cause {cause}", "no direct picture failed") for cause in CAUSES}
+        # what has no verdict is counted, not estimated
+        found["unscored"] = replace(found["unscored"], low=None, high=None)
         if why := self._why("recall"):
             found["knowledge"] = Estimate(None, reason=f"needs recall: {why}")
         return found
 
     @property
-    def _unreliable(self) -> str:
+    def unreliable(self) -> str:
         """Who judges too badly for its verdicts to be attributed, if somebody does."""
         needed = {
             self.judge_of[mode] for mode in ("direct", "render", "recall", "answer") if mode in self.judge_of
@@ -353,8 +362,9 @@ class _View:
             for i, one in enumerate(judges):
                 if one:
                     sensitivity, specificity = rates[one]
-                    means[i] = (means[i] + specificity - 1) / (sensitivity + specificity - 1)
-            return np.asarray(means[0] * means[1] - means[2], dtype=float)
+                    youden = np.maximum(sensitivity + specificity - 1, RELIABLE / 10)
+                    means[i] = (means[i] + specificity - 1) / youden
+            return np.clip(means[0] * means[1] - means[2], -1.0, 1.0)
 
         value = float(statistic(columns.sum(axis=1)[None], redraw=False)[0])
         low, high = bootstrap(columns, statistic)
@@ -449,21 +459,20 @@ def percent(figure: Estimate) -> str:
     return "-" if figure.value is None else f"{100 * figure.value:.0f} %"
 
 
-def _in_words(cell: Causes) -> str:
+def _in_words(cell: Causes, who: str) -> str:
     """Say what the model does, whether that is less than it could, why, and what helps."""
-    who = f"{cell.model} on {cell.task}{' (corrected for the judge)' if cell.corrected else ''}"
     words = [f"{who} {_does(cell)}."]
     if cell.failed < FEW:
-        few = (
-            f"Only {cell.failed:.4g} of {cell.samples} samples failed" if cell.failed else "No picture failed"
-        )
-        return " ".join([*words, f"{few}: there are no causes to tell apart."])
+        few = f"Only {cell.failed:.4g} of {cell.samples} samples failed: too few to tell causes apart."
+        return " ".join([*words, few if cell.failed else "No picture failed."])
     known = {cause: one for cause, one in cell.causes.items() if one.value is not None}
     if not {"rendering", "transfer"} & known.keys():
         return " ".join([*words, f"Its failures cannot be attributed ({cell.causes['transfer'].reason})."])
     ranked = sorted(known, key=lambda cause: -(known[cause].value or 0))
     named = [cause for cause in ranked if (known[cause].value or 0) >= 0.1 and cause != "unscored"]
-    listed = ", ".join(f"{percent(known[cause])} {cause}" for cause in named)
+    listed = ", ".join(
+        f"{percent(known[cause])} {'are ' if cause == named[0] else ''}{cause}" for cause in named
+    )
     thinking = cell.split["recoverable"]
     recovers = f"; thinking first recovers {percent(thinking)} of what is transfer" if thinking.known else ""
     if listed:
@@ -503,8 +512,8 @@ def _does(cell: Causes) -> str:
 def parse_accuracy(text: str) -> tuple[str, Accuracy]:
     """Read ``JUDGE=PASSED/RIGHT,FAILED/WRONG``; raises UsageError.
 
-    >>> parse_accuracy("vlm=96/100,88/100")[1].youden
-    0.84
+    >>> parse_accuracy("vlm=96/100,88/100")[1].sensitivity
+    0.96
     """
     judge, _, counts = text.rpartition("=")
     try:

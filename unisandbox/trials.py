@@ -26,7 +26,7 @@ class Trials:
     fingerprint: str
     """Of the task: runs of the same fingerprint asked the same samples."""
     samples: tuple[str, ...]
-    """Ids, in the order of the log."""
+    """Ids, sorted, so that the order in which a model answered moves no interval."""
     units: tuple[str, ...]
     """The unit of each sample."""
     passed: Mapping[tuple[str, str], Floats]
@@ -63,7 +63,7 @@ def read_trials(folder: str | Path) -> list[Trials]:
     for line in read_lines(folder / GENERATIONS):
         failed[line["key"]] = line["finish"] == "error"
         if table := tables.get((line["task"], line["model"])):
-            table.rows.setdefault(line["sample"], (len(table.rows), line["unit"]))
+            table.units[line["sample"]] = line["unit"]
     verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
     for line in read_lines(folder / VERDICTS):
         if not failed.get(line["key"], True) and (line["task"], line["model"]) in tables:
@@ -79,28 +79,29 @@ class _Table:
     def __init__(self, ask: Mapping[str, Any]) -> None:
         self.task, self.family, self.model = ask["task"], ask["family"], ask["model"]
         self.asks: list[Mapping[str, Any]] = []
-        self.rows: dict[str, tuple[int, str]] = {}
-        """Sample -> its row, and its unit."""
+        self.units: dict[str, str] = {}
+        """Sample -> its unit."""
         self.verdicts: list[Mapping[str, Any]] = []
 
     def trials(self, about: Mapping[str, Any]) -> Trials:
         repeats = about["matrix"]["repeats"]
+        rows = {sample: row for row, sample in enumerate(sorted(self.units))}
         passed = {
-            (ask["mode"], judge): np.full((len(self.rows), repeats), np.nan)
+            (ask["mode"], judge): np.full((len(rows), repeats), np.nan)
             for ask in self.asks
             for judge in ask["judges"]
         }
         for line in self.verdicts:
             values = passed.get((line["mode"], line["judge"]))
             if values is not None and line["repeat"] < repeats and line["outcome"] != "error":
-                values[self.rows[line["sample"]][0], line["repeat"]] = line["outcome"] == "correct"
+                values[rows[line["sample"]], line["repeat"]] = line["outcome"] == "correct"
         return Trials(
             self.task,
             self.family,
             self.model,
             str(about["matrix"].get("tasks", {}).get(self.task, {}).get("fingerprint", "")),
-            tuple(self.rows),
-            tuple(unit for _, unit in self.rows.values()),
+            tuple(rows),
+            tuple(self.units[sample] for sample in rows),
             passed,
             dict(self._absent(about)),
             max((ask["trials"] // repeats for ask in self.asks), default=0),
@@ -115,7 +116,7 @@ class _Table:
             if (gap["task"], gap["model"]) == (self.task, self.model)
         }
         for mode in (mode for mode in MODES if mode not in asked):
-            unasked = "the task has no such mode" if mode in wanted else "not asked"
+            unasked = "not in this task" if mode in wanted else "not asked"
             yield mode, gaps.get(mode, unasked)
 
 

@@ -24,12 +24,14 @@ examples:
   unisandbox run --tasks ./my_task.yaml --models folder:path=pictures,draws=sandbox
   unisandbox tasks                                        what can be asked
   unisandbox show                                         the table of the latest run, again
+  unisandbox attribute                                    why its direct pictures failed
 """
 
 RUN_EXAMPLES = """\
 examples:
   unisandbox run --tasks math_*,inverse_search --models oracle --modes direct cot answer render
   unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
+  unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
@@ -85,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_listings(commands)
     _add_data(commands)
     _add_show(commands)
+    _add_attribute(commands)
     parser.set_defaults(command="version:help_", parser=parser)
     return parser
 
@@ -261,4 +264,33 @@ def _add_show(commands: Any) -> None:
     )
     show.add_argument(
         "--samples", action="store_true", help="one row a trial and judge instead (csv or json)"
+    )
+
+
+def _add_attribute(commands: Any) -> None:
+    attribute = _command(
+        commands,
+        "attribute",
+        "attribute:attribute_",
+        "say why direct pictures failed: rendering, knowledge, reasoning or transfer",
+        "examples:\n  unisandbox attribute\n  unisandbox attribute runs/night --tasks math_* --format md\n"
+        "  unisandbox attribute runs/night --accuracy vlm=96/100,88/100\n"
+        "  unisandbox attribute runs/night --samples --format csv\n",
+    )
+    attribute.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    for name in ("tasks", "models", "judges"):
+        attribute.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    attribute.add_argument(
+        "--accuracy",
+        nargs="+",
+        default=[],
+        metavar="JUDGE=P/R,F/W",
+        help="a judge's errors as counted: of R right answers it passed P, of W wrong ones it failed F; "
+        "corrected figures then stand beside the raw ones",
+    )
+    attribute.add_argument(
+        "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
+    )
+    attribute.add_argument(
+        "--samples", action="store_true", help="one row a failed sample and its cause instead (csv or json)"
     )

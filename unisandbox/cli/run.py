@@ -80,6 +80,8 @@ def _report(results: Results, options: RunOptions) -> int:
     if not results.finished:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
         return 130
+    if options.attribution:
+        _print_causes(results)
     if results.coverage < options.min_coverage:
         errors.print(
             f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}."
@@ -87,6 +89,14 @@ def _report(results: Results, options: RunOptions) -> int:
         )
         return 3
     return 0
+
+
+def _print_causes(results: Results) -> None:
+    from unisandbox.attribution import attribute
+    from unisandbox.cli.attribute import print_causes
+
+    print()
+    print_causes(attribute(results.folder))
 
 
 def _commonest_error(results: Results) -> str:
