@@ -25,6 +25,7 @@ examples:
   unisandbox tasks                                        what can be asked
   unisandbox show                                         the table of the latest run, again
   unisandbox attribute                                    why its direct pictures failed
+  unisandbox compare runs/before runs/after               what got better or worse
 """
 
 RUN_EXAMPLES = """\
@@ -88,6 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_show(commands)
     _add_attribute(commands)
+    _add_compare(commands)
     parser.set_defaults(command="version:help_", parser=parser)
     return parser
 
@@ -294,3 +296,49 @@ def _add_attribute(commands: Any) -> None:
     attribute.add_argument(
         "--samples", action="store_true", help="one row a failed sample and its cause instead (csv or json)"
     )
+
+
+def _add_compare(commands: Any) -> None:
+    compare = _command(
+        commands,
+        "compare",
+        "compare:compare",
+        "compare runs, paired by sample and seed; fail when one got worse",
+        "examples:\n  unisandbox compare runs/before runs/after\n"
+        "  unisandbox compare runs/bf16 runs/int8 runs/int4 --modes direct --fail-if-worse 0.05\n"
+        "  unisandbox compare runs/before runs/after --samples --format csv\n\n"
+        "exit codes: 0 done, 1 worse than --fail-if-worse allows, 2 bad usage\n",
+    )
+    compare.add_argument("run", type=Path, metavar="RUN", help="run folder that the others are held against")
+    compare.add_argument("others", type=Path, nargs="*", metavar="RUN", help="run folders")
+    for name in ("tasks", "modes", "models", "judges"):
+        compare.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    compare.add_argument(
+        "--fail-if-worse",
+        type=float,
+        metavar="SHARE",
+        help="exit with code 1 when a row is worse by more than this, significantly after Holm's correction",
+    )
+    compare.add_argument(
+        "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
+    )
+    compare.add_argument(
+        "--samples", action="store_true", help="one row a unit that flipped instead (csv or json)"
+    )
+    power = _command(
+        commands,
+        "power",
+        "compare:power",
+        "how many samples a contrast needs",
+        "examples:\n  unisandbox power --effect 0.1 --discordance 0.3\n"
+        "  unisandbox power --effect 0.1 --discordance 0.3 --n 100\n",
+    )
+    for name, default, help_ in (
+        ("effect", 0.1, "difference of two scores to be seen"),
+        ("discordance", 0.3, "share of units that pass in one of the two only"),
+        ("power", 0.8, "chance of seeing it"),
+    ):
+        power.add_argument(
+            f"--{name}", type=float, default=default, metavar="SHARE", help=f"{help_} (default: {default})"
+        )
+    power.add_argument("--n", type=int, metavar="N", help="say what this many units show")

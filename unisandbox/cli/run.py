@@ -16,7 +16,11 @@ from unisandbox.errors import UsageError, unknown
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
+from unisandbox.stats import resolved, samples_needed
 from unisandbox.yaml_file import YamlFile
+
+DISCORDANCE = 0.3
+"""Share of units that two modes are taken to differ in when --limit is judged."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,10 +63,24 @@ def _from_config(path: Path | None) -> dict[str, Any]:
     return values
 
 
+def _warn_of_few(options: RunOptions) -> None:
+    """Say when --limit leaves too few units to see a difference of 10 points."""
+    if options.limit is None or options.limit >= samples_needed(0.1, DISCORDANCE):
+        return
+    least = resolved(options.limit, DISCORDANCE)
+    shows = f"of {100 * least:.0f} points or more" if least else "of no size for certain"
+    print(
+        f"note: --limit {options.limit} resolves differences {shows}, not of 10 (with 30 % of units "
+        "flipped and power 0.8: see unisandbox power).",
+        file=sys.stderr,
+    )
+
+
 def _execute(options: RunOptions, quiet: bool) -> int:
     from unisandbox.report.progress import Display
     from unisandbox.runner import Silent
 
+    _warn_of_few(options)
     if quiet:
         results = execute(options, progress=Silent())
     else:
@@ -80,6 +98,7 @@ def _report(results: Results, options: RunOptions) -> int:
     if not results.finished:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
         return 130
+    _print_contrasts(results)
     if options.attribution:
         _print_causes(results)
     if results.coverage < options.min_coverage:
@@ -89,6 +108,20 @@ def _report(results: Results, options: RunOptions) -> int:
         )
         return 3
     return 0
+
+
+def _print_contrasts(results: Results) -> None:
+    """Print what thinking first changes, where both modes were asked."""
+    if not {"direct", "cot"} <= {cell.mode for cell in results if cell.supported}:
+        return
+    from unisandbox.contrast import between_modes
+    from unisandbox.report.contrasts import LEGEND
+    from unisandbox.report.contrasts import rich_table as contrast_table
+
+    if contrasts := between_modes(results.folder):
+        print()
+        Console().print(contrast_table(contrasts))
+        Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 
 def _print_causes(results: Results) -> None:
