@@ -63,16 +63,15 @@ def _from_config(path: Path | None) -> dict[str, Any]:
     return values
 
 
-def _warn_of_few(options: RunOptions) -> None:
-    """Say when --limit leaves too few units to see a difference of 10 points."""
+def _too_few(options: RunOptions) -> str:
+    """Return a note when --limit leaves too few units to see a difference of 10 points, else ''."""
     if options.limit is None or options.limit >= samples_needed(0.1, DISCORDANCE):
-        return
+        return ""
     least = resolved(options.limit, DISCORDANCE)
     shows = f"of {100 * least:.0f} points or more" if least else "of no size for certain"
-    print(
-        f"note: --limit {options.limit} resolves differences {shows}, not of 10 (with 30 % of units "
-        "flipped and power 0.8: see unisandbox power).",
-        file=sys.stderr,
+    return (
+        f"note: --limit {options.limit} resolves differences {shows}, not of 10 (with 30 % of units flipped "
+        "and power 0.8: see unisandbox power)."
     )
 
 
@@ -80,7 +79,6 @@ def _execute(options: RunOptions, quiet: bool) -> int:
     from unisandbox.report.progress import Display
     from unisandbox.runner import Silent
 
-    _warn_of_few(options)
     if quiet:
         results = execute(options, progress=Silent())
     else:
@@ -94,6 +92,8 @@ def _report(results: Results, options: RunOptions) -> int:
     console.print(rich_table(results))
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     errors.print(legend(results), style="dim")
+    if few := _too_few(options):
+        errors.print(few)
     errors.print(f"Saved in {results.folder}")
     if not results.finished:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
@@ -163,6 +163,8 @@ def dry_run(options: RunOptions) -> int:
         print(f"not supported: {gap.task} {gap.mode} {gap.model}: {gap.reason}")
     if matrix.added:
         print(f"added, because others are made from them: {', '.join(matrix.added)}")
+    if few := _too_few(options):
+        print(few)
     faults = list(unbuildable(matrix))
     for fault in faults:
         print(f"missing: {fault}", file=sys.stderr)

@@ -29,7 +29,8 @@ def columns(attribution: Attribution) -> list[str]:
         "verdicts": any(cell.corrected for cell in cells),
     }
     shown = [name for name, shows in varying.items() if shows]
-    return ["task", *shown, "of", "figure", "value", "95 %", "n", ""]
+    reasons = any(figure.reason for cell in cells for _, _, figure in cell.figures())
+    return ["task", *shown, "of", "figure", "value", "95 %", "n", *([""] if reasons else [])]
 
 
 def rows(cell: Causes, shown: list[str]) -> Iterator[list[str]]:
