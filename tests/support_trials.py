@@ -29,4 +29,4 @@ def trials(
     }
     number = len(next(iter(passed.values())))
     names = tuple(f"s{n}" for n in range(number))
-    return Trials(task, "f", model, "print", names, tuple(units or names), passed, absent or {}, number)
+    return Trials(task, "f", model, "print", names, tuple(units or names), passed, absent or {}, 0, number)

@@ -230,7 +230,7 @@ def simulated(planted: Planted, samples: int, repeats: int, draw: np.random.Gene
     names = tuple(map(str, range(samples)))
     text = ("answer", "recall")
     by_judge = {(m, "rules" if m in text else "eye"): v.astype(float) for m, v in passed.items()}
-    return Trials("t", "f", "m", "", names, names, by_judge, {}, samples)
+    return Trials("t", "f", "m", "", names, names, by_judge, {}, 0, samples)
 
 
 @pytest.mark.parametrize("repeats", [1, 3])

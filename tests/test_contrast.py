@@ -122,6 +122,14 @@ def test_another_task_is_not_paired(words: Path) -> None:
     assert found.p is not None and found.p < 0.01 and found.high is not None and found.high < 0
 
 
+def test_other_seeds_are_paired_by_sample_and_said_to_differ(words: Path) -> None:
+    run_words(out="a", modes="direct", repeats=2)
+    run_words(out="b", modes="direct", repeats=3, seed=7, models="painter:right=0")
+    (found,) = between_runs("a", "b")
+    assert (found.note, found.paired) == ("paired by sample only: the seeds differ", True)
+    assert (found.first, found.second, found.n, found.p) == (1.0, 0.0, 6, 2 / 2**6)
+
+
 def test_other_judges_are_compared_and_said_to_differ(words: Path) -> None:
     run_words(out="a", modes="direct")
     run_words(out="b", modes="direct", judges="reader:batch=2")

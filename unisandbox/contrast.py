@@ -192,6 +192,8 @@ def _compared(
     shared = [unit for unit in first if unit in second]
     if not shared:
         return replace(empty, note="no unit has a verdict in both")
+    if one.seed != other.seed:
+        empty = replace(empty, note="paired by sample only: the seeds differ")
     return _paired(empty, shared, [first[unit] for unit in shared], [second[unit] for unit in shared])
 
 

@@ -33,6 +33,8 @@ class Trials:
     """(mode, judge) -> (samples, repeats): 1 correct, 0 not, NaN where there is no verdict."""
     absent: Mapping[str, str]
     """Why a mode was not asked."""
+    seed: int
+    """Of the run: runs of the same seed asked each sample with the same seeds."""
     expected: int
     """Samples that the run is to ask; more than ``samples`` when it is not finished."""
 
@@ -104,6 +106,7 @@ class _Table:
             tuple(self.units[sample] for sample in rows),
             passed,
             dict(self._absent(about)),
+            int(about["matrix"].get("seed", 0)),
             max((ask["trials"] // repeats for ask in self.asks), default=0),
         )
 
