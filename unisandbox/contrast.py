@@ -74,7 +74,7 @@ class Contrast:
         return self.significant and self.difference is not None and self.difference < -points
 
     def to_row(self) -> dict[str, Any]:
-        """Return it as a mapping; flipped units as lists."""
+        """Return it as a mapping; flipped units with spaces between."""
         return {
             "task": self.task,
             "family": self.family,
@@ -90,8 +90,8 @@ class Contrast:
             "p_holm": self.corrected,
             "n": self.n,
             "paired": self.paired,
-            "gained": list(self.gained),
-            "lost": list(self.lost),
+            "gained": " ".join(self.gained),
+            "lost": " ".join(self.lost),
             "note": self.note,
         }
 

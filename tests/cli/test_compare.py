@@ -61,7 +61,7 @@ def test_formats(capsys: Out) -> None:
         return capsys.readouterr().out
 
     rows = json.loads(printed("--format", "json"))
-    assert [row["mode"] for row in rows] == ["direct", "answer"] and rows[0]["lost"][0] == "s1"
+    assert [row["mode"] for row in rows] == ["direct", "answer"] and rows[0]["lost"] == "s1 s2 s3 s4 s5 s6"
     table = list(csv.DictReader(io.StringIO(printed("--format", "csv"))))
     assert table[0]["lost"] == "s1 s2 s3 s4 s5 s6" and list(table[0]) == list(rows[0])
     assert len(printed("--format", "md").splitlines()) == 4
@@ -69,6 +69,15 @@ def test_formats(capsys: Out) -> None:
     flips = json.loads(printed("--samples", "--format", "json", "--modes", "answer"))
     assert [row["unit"] for row in flips] == [f"s{n}" for n in range(1, 7)]
     assert {row["flipped"] for row in flips} == {"lost"}
+    assert main(["compare", "a", "b", "a", "--format", "json", "--modes", "direct"]) == 0
+    several = json.loads(capsys.readouterr().out)
+    assert [(row["first_run"], row["second_run"], row["difference"]) for row in several] == [
+        ("a", "b", -1.0),
+        ("a", "a", 0.0),
+    ]
+    assert main(["compare", "a", "b", "a"]) == 0
+    out = capsys.readouterr().out
+    assert "a -> b\n" in out and "\n\na -> a\n" in out
 
 
 @pytest.mark.usefixtures("_runs")

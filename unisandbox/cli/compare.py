@@ -2,6 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -30,31 +33,42 @@ def compare(arguments: argparse.Namespace) -> int:
         raise UsageError("--samples gives one row a flipped unit: add --format csv or --format json.")
     split = {name: [p for text in getattr(arguments, name) for p in text.split(",")] for name in _FILTERS}
     patterns = {_FILTERS[name]: globs for name, globs in split.items()}
-    worse = False
     for folder in (arguments.run, *arguments.others):
         if not load_run(folder).finished:
             print(f"note: {folder} is not finished. To go on: unisandbox resume {folder}", file=sys.stderr)
-    for number, other in enumerate(arguments.others):
-        found = between_runs(arguments.run, other, **patterns)
-        if len(arguments.others) > 1:
-            print(f"{chr(10) if number else ''}{arguments.run} -> {other}")
-        _print(found, arguments)
-        for one in found if limit is not None else ():
-            if one.worse_by(limit):
-                worse = True
-                print(f"worse: {one.task} {one.mode} {one.model}: {one.difference:+.2f}", file=sys.stderr)
+    found = {other: between_runs(arguments.run, other, **patterns) for other in arguments.others}
+    if arguments.format in ("csv", "json"):
+        print(rows_as(_rows(arguments.run, found, samples=arguments.samples), arguments.format))
+    else:
+        _print(arguments.run, found, arguments.format)
+    worse = [
+        one for contrasts in found.values() for one in contrasts if limit is not None and one.worse_by(limit)
+    ]
+    for one in worse:
+        print(f"worse: {one.task} {one.mode} {one.model}: {one.difference:+.2f}", file=sys.stderr)
     return 1 if worse else 0
 
 
-def _print(found: list[Contrast], arguments: argparse.Namespace) -> None:
-    if arguments.samples:
-        print(rows_as(flipped_rows(found), arguments.format))
-    elif arguments.format != "table":
-        print(export(found, arguments.format))
-    else:
-        Console().print(rich_table(found))
-        for line in flipped(found):
+def _rows(run: Path, found: Mapping[Path, list[Contrast]], *, samples: bool) -> list[dict[str, Any]]:
+    """Return a mapping a contrast, or a flipped unit, of all runs compared with ``run``."""
+    return [
+        {"first_run": str(run), "second_run": str(other), **row}
+        for other, contrasts in found.items()
+        for row in (flipped_rows(contrasts) if samples else map(Contrast.to_row, contrasts))
+    ]
+
+
+def _print(run: Path, found: Mapping[Path, list[Contrast]], form: str) -> None:
+    for number, (other, contrasts) in enumerate(found.items()):
+        if len(found) > 1:
+            print("\n" * bool(number) + f"{run} -> {other}")
+        if form != "table":
+            print(export(contrasts, form))
+            continue
+        Console().print(rich_table(contrasts))
+        for line in flipped(contrasts):
             print(line)
+    if form == "table":
         Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unisandbox.contrast import Contrast
-from unisandbox.report.table import rows_as
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,15 +86,7 @@ def _style(column: str, one: Contrast) -> str:
 
 
 def export(contrasts: Sequence[Contrast], form: str) -> str:
-    """Return the table as ``md``, ``csv``, ``latex`` (booktabs) or ``json``."""
-    if form == "json":
-        return rows_as([one.to_row() for one in contrasts], form)
-    if form == "csv":
-        flat = [one.to_row() for one in contrasts]
-        return rows_as(
-            [{**line, "gained": " ".join(line["gained"]), "lost": " ".join(line["lost"])} for line in flat],
-            form,
-        )
+    """Return the table as ``md`` or ``latex`` (booktabs)."""
     from tabulate import tabulate
 
     shown = columns(contrasts)
