@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -101,11 +102,20 @@ def test_failed_samples_with_their_causes(capsys: Out) -> None:
 def test_corrected_figures_stand_beside_the_raw_ones(capsys: Out) -> None:
     assert main(["attribute", "run", "--models", "thinker*", "--accuracy", "reader=95/100,90/100"]) == 0
     out = capsys.readouterr().out
-    assert (
-        "raw" in out
-        and "corrected" in out
-        and "On words it (corrected for the judge) answers" in " ".join(out.split())
-    )
+    assert "words (corrected)" in out and out.count("rendering") == 2
+    assert "On words it (corrected for the judge) answers" in " ".join(out.split())
+
+
+@pytest.mark.usefixtures("_run")
+def test_numbers_are_whole_however_narrow_the_terminal(capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbers() -> list[str]:
+        assert main(["attribute", "run", "--accuracy", "reader=95/100,90/100"]) == 0
+        table = capsys.readouterr().out.rpartition("\n\n")[0]
+        return re.findall(r"-?\d\.\d\d\s+\[-?\d\.\d\d, -?\d\.\d\d\]\s+[\d.]+", table)
+
+    wide = numbers()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line.split() for line in numbers()] == [line.split() for line in wide] and len(wide) > 20
 
 
 def test_modes_that_were_not_asked_are_named(capsys: Out) -> None:

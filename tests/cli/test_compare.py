@@ -29,7 +29,7 @@ def test_the_table_and_what_flipped(capsys: Out) -> None:
     assert main(["compare", "a", "b"]) == 0
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
-    assert lines[0] == ["task", "mode", "first", "second", "difference", "95", "%", "p", "Holm", "n"]
+    assert lines[0] == ["task", "mode", "first", "second", "change", "95", "%", "p", "Holm", "n"]
     assert lines[1][:7] == ["words", "direct", "1.00", "0.00", "-1.00", "[-1.00,", "-0.29]"]
     assert lines[1][7:] == ["0.031", "0.062", "6"]
     assert "words direct painter -> painter:right=0: lost s1 s2 s3 s4 s5 s6" in out

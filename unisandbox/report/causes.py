@@ -19,14 +19,16 @@ LEGEND = (
     "and recall. gap: mean(answer) x mean(render) - mean(direct). n over repeats is an expected number."
 )
 
+NUMBERS = ("value", "95 %", "n")
+"""Columns that are never folded, however narrow the terminal is."""
+
 
 def columns(attribution: Attribution) -> list[str]:
-    """Return the columns worth showing: model, judge and verdicts only where they differ."""
+    """Return the columns worth showing: model and judge where they differ, notes where there are some."""
     cells = attribution.cells
     varying = {
         "model": len({cell.model for cell in cells}) > 1,
         "judge": len({cell.judge for cell in cells}) > 1,
-        "verdicts": any(cell.corrected for cell in cells),
     }
     shown = [name for name, shows in varying.items() if shows]
     reasons = any(figure.reason for cell in cells for _, _, figure in cell.figures())
@@ -37,18 +39,22 @@ def rows(cell: Causes, shown: list[str]) -> Iterator[list[str]]:
     """Yield a row of text a figure."""
     for of, name, figure in cell.figures():
         texts = {
-            "task": cell.task,
+            "task": f"{cell.task} (corrected)" if cell.corrected else cell.task,
             "model": cell.model,
             "judge": cell.judge,
-            "verdicts": "corrected" if cell.corrected else "raw",
             "of": of,
             "figure": SPLIT.get(name, name),
             "value": "-" if figure.value is None else f"{figure.value:.2f}",
             "95 %": _interval(figure),
-            "n": f"{figure.n:.4g}" if figure.known else "",
+            "n": _count(figure),
             "": figure.reason,
         }
         yield [texts[column] for column in shown]
+
+
+def _count(figure: Estimate) -> str:
+    """Return n: a whole number, unless repeats give parts of one."""
+    return f"{figure.n:.1f}".removesuffix(".0") if figure.known else ""
 
 
 def _interval(figure: Estimate) -> str:
@@ -68,7 +74,7 @@ def rich_table(attribution: Attribution) -> Table:
         table.add_column(
             name,
             justify="right" if name in ("value", "n") else "left",
-            no_wrap=name not in ("model", "judge", ""),
+            no_wrap=name in (*NUMBERS, "of", "figure"),
             overflow="fold",
         )
     for number, cell in enumerate(attribution):

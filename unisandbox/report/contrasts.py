@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LEGEND = (
-    "difference: second - first over the same units, with its 95 % interval. p: exact McNemar test (over "
+    "change: second - first over the same units, with its 95 % interval. p: exact McNemar test (over "
     "repeats: signs flipped); Holm: corrected for all rows together, * below 0.05."
 )
+NUMBERS = ("first", "second", "change", "95 %", "p", "Holm", "n")
+"""Columns that are never folded, however narrow the terminal is."""
 SHOWN = 8
 """Flipped units named in the terminal."""
 
@@ -26,7 +28,7 @@ def columns(contrasts: Sequence[Contrast]) -> list[str]:
     for one in contrasts:
         judges.setdefault((one.task, one.mode, one.model), set()).add(one.judge)
     shown += ["judge"] if any(len(several) > 1 for several in judges.values()) else []
-    shown += ["first", "second", "difference", "95 %", "p", "Holm", "n"]
+    shown += NUMBERS
     return [*shown, ""] if any(one.note for one in contrasts) else shown
 
 
@@ -39,7 +41,7 @@ def row(one: Contrast, shown: Sequence[str]) -> list[str]:
         "judge": one.judge,
         "first": _number(one.first),
         "second": _number(one.second),
-        "difference": "-" if one.difference is None else f"{one.difference:+.2f}",
+        "change": "-" if one.difference is None else f"{one.difference:+.2f}",
         "95 %": "" if one.low is None or one.high is None else f"[{one.low:+.2f}, {one.high:+.2f}]",
         "p": _p(one.p),
         "Holm": _p(one.corrected) + (" *" if one.significant else ""),
@@ -64,12 +66,11 @@ def rich_table(contrasts: Sequence[Contrast]) -> Table:
 
     shown = columns(contrasts)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = ("first", "second", "difference", "p", "n")
     for name in shown:
         table.add_column(
             name,
-            justify="right" if name in numbers else "left",
-            no_wrap=name not in ("model", "judge", ""),
+            justify="left" if name not in NUMBERS or name in ("95 %", "Holm") else "right",
+            no_wrap=name in NUMBERS,
             overflow="fold",
         )
     for one in contrasts:
@@ -80,7 +81,7 @@ def rich_table(contrasts: Sequence[Contrast]) -> Table:
 
 
 def _style(column: str, one: Contrast) -> str:
-    if column == "difference" and one.significant:
+    if column == "change" and one.significant:
         return "bold green" if (one.difference or 0) > 0 else "bold red"
     return {"95 %": "dim", "": "yellow"}.get(column, "")
 
