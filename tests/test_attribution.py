@@ -254,6 +254,18 @@ def test_planted_causes_come_back_at_the_nominal_rate_though_the_judge_errs(repe
     assert np.mean(raw_holds) < 0.85  # the correction is needed
 
 
+def test_luck_in_drawing_is_no_gap_though_it_is_taken_for_transfer() -> None:
+    """The limit that docs/attribution.md names: drawing that fails at random, anew in every mode."""
+    draw = np.random.Generator(np.random.PCG64(29))
+    lucky = {mode: (draw.random((400, 1)) < 0.7).astype(float) for mode in ("direct", "render")}
+    names = tuple(map(str, range(400)))
+    passed = {("answer", "eye"): np.ones((400, 1)), **{(mode, "eye"): v for mode, v in lucky.items()}}
+    cell = one(Trials("t", "f", "m", "", names, names, passed, {}, 0, 400))
+    assert (cell.causes["transfer"].value or 0) > 0.5
+    assert cell.gap.low is not None and cell.gap.high is not None and cell.gap.low < 0 < cell.gap.high
+    assert "and draws" in cell.sentence() and "but draws only" not in cell.sentence()
+
+
 def test_planted_causes_come_back_from_real_runs() -> None:
     """The small version of benchmarks/attribution.py: pictures drawn, judged, logged and read back."""
     checks = measure(settings=8, units=30, repeats=1, calibration=300, seed=1)
