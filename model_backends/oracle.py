@@ -114,8 +114,7 @@ class Oracle:
     def _draw(self, request: Request) -> Image:
         shown = self._meant(request)
         drawable = self._happens("renders", request) and not self._cannot_draw & _kinds_in(shown)
-        wrong = mistaken(request, of=shown)
-        scene = scene_of(shown if drawable else wrong)
+        scene = scene_of(shown if drawable else _drawn_wrong(request, shown))
         return Image.from_pil(compose(scene, self._size, request.seed))
 
     def _meant(self, request: Request) -> Fields:
@@ -195,6 +194,12 @@ def mistaken(request: Request, of: Fields | None = None) -> Fields:
     else:
         slots = dict.fromkeys(slots, "something else")
     return slots
+
+
+def _drawn_wrong(request: Request, shown: Fields) -> Fields:
+    """Return what a failed attempt at drawing shows: never by accident what the question asks for."""
+    wrong = mistaken(request, of=shown)
+    return shown if wrong == _target(request) else wrong
 
 
 def _another(kind: str, fields: Mapping[str, Any], random: Random) -> str:

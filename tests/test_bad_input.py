@@ -332,6 +332,37 @@ CASES = [
         ("run is not a run folder", "would delete images/holiday.jpg"),
     ),
     Case("a folder that is no run", nothing, "show nowhere", ("nowhere is not a run folder",)),
+    # attribution and comparison
+    Case(
+        "attribution of a run that drew nothing directly",
+        run_before(),
+        "attribute run",
+        ("run: nothing was asked in mode 'direct', so there is nothing to attribute",),
+    ),
+    Case(
+        "error rates of a judge that cannot be",
+        run_before(),
+        "attribute run --accuracy reader=11/10,9/10",
+        ("11/10 is no share of answers", "expected JUDGE=PASSED/RIGHT,FAILED/WRONG"),
+    ),
+    Case(
+        "a run compared with nothing",
+        run_before(),
+        "compare run",
+        ("run: with which run is it to be compared?",),
+    ),
+    Case(
+        "runs that share nothing",
+        run_before(),
+        "compare run run --modes cot",
+        ("run and run have no task, mode, model and judge in common",),
+    ),
+    Case(
+        "a difference larger than it can be",
+        nothing,
+        "power --effect 0.5 --discordance 0.3",
+        ("--effect 0.5 --discordance 0.3", "expected 0 < effect <= discordance <= 1"),
+    ),
     # plugins
     Case(
         "plugin that fails at import",

@@ -32,7 +32,7 @@ LAYERS = (
     "scores",
     "asking judging run_log",
     "options runner",
-    "results",
+    "results trials",
     "attribution contrast",
     "api",
     "training report",

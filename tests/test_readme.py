@@ -99,5 +99,15 @@ def test_every_command_and_mode_is_named() -> None:
 
     for mode in MODES:
         assert f"| `{mode}` |" in README
-    for command in ("run", "resume", "show", "tasks", "judges", "data export"):
+    for command in (
+        "run",
+        "resume",
+        "show",
+        "tasks",
+        "judges",
+        "data export",
+        "attribute",
+        "compare",
+        "power",
+    ):
         assert f"unisandbox {command}" in README

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unisandbox.api import load_run, run
+    from unisandbox.attribution import Attribution, attribute
     from unisandbox.backend import Backend
     from unisandbox.errors import BackendError, DataError, JudgeError, UnisandboxError, UsageError
     from unisandbox.hookspecs import hookimpl
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     )
     from unisandbox.results import Results
     from unisandbox.rubric import Rubric
+    from unisandbox.stats import Accuracy
 
 _HOMES = {
     "unisandbox.api": ("load_run", "run"),
+    "unisandbox.attribution": ("Attribution", "attribute"),
     "unisandbox.backend": ("Backend",),
     "unisandbox.errors": ("BackendError", "DataError", "JudgeError", "UnisandboxError", "UsageError"),
     "unisandbox.hookspecs": ("hookimpl",),
@@ -46,10 +49,13 @@ _HOMES = {
     ),
     "unisandbox.results": ("Results",),
     "unisandbox.rubric": ("Rubric",),
+    "unisandbox.stats": ("Accuracy",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Accuracy",
+    "Attribution",
     "Backend",
     "BackendError",
     "Case",
@@ -70,6 +76,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "View",
+    "attribute",
     "hookimpl",
     "load_run",
     "match_by_rules",

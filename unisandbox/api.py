@@ -59,8 +59,9 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
             raise UsageError(f"out={out!r}: expected a path.")
         values["out"] = Path(out)
     options = RunOptions(**values)
-    if not isinstance(options.fresh, bool):
-        raise UsageError(f"fresh={options.fresh!r}: expected true or false.")
+    for name in ("fresh", "attribution"):
+        if not isinstance(value := getattr(options, name), bool):
+            raise UsageError(f"{name}={value!r}: expected true or false.")
     for name, least in MINIMUM.items():
         value = getattr(options, name)
         if value is None and getattr(DEFAULTS, name) is None:
@@ -88,7 +89,7 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
         plugins,
         models=options.models,
         judges=options.judges,
-        modes=options.modes,
+        modes=("all",) if options.attribution else options.modes,
         seed=options.seed,
         repeats=options.repeats,
         limit=options.limit,

@@ -28,6 +28,9 @@ class RunOptions:
         (), "judges, named the same way; default: what fits each model", metavar="JUDGE"
     )
     modes: tuple[str, ...] = _option(("direct", "cot"), "how samples are asked, or 'all'", metavar="MODE")
+    attribution: bool = _option(
+        False, "ask every mode that tells causes apart, as far as the model can, and print the causes"
+    )
     repeats: int = _option(1, "generations per sample, each with its own seed")
     limit: int | None = _option(
         None, "ask only the first N units (samples, or pairs) of each task", metavar="N"

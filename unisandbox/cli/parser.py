@@ -24,6 +24,8 @@ examples:
   unisandbox run --tasks ./my_task.yaml --models folder:path=pictures,draws=sandbox
   unisandbox tasks                                        what can be asked
   unisandbox show                                         the table of the latest run, again
+  unisandbox attribute                                    why its direct pictures failed
+  unisandbox compare runs/before runs/after               what got better or worse
 """
 
 RUN_EXAMPLES = """\
@@ -31,6 +33,7 @@ examples:
   unisandbox run --tasks math_*,inverse_search --modes direct cot answer render
   unisandbox run --tasks knowledge --models tiny tiny:variant=base tiny:thought=inline
   unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
+  unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
@@ -86,6 +89,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_listings(commands)
     _add_data(commands)
     _add_show(commands)
+    _add_attribute(commands)
+    _add_compare(commands)
     parser.set_defaults(command="version:help_", parser=parser)
     return parser
 
@@ -263,3 +268,78 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--samples", action="store_true", help="one row a trial and judge instead (csv or json)"
     )
+
+
+def _add_attribute(commands: Any) -> None:
+    attribute = _command(
+        commands,
+        "attribute",
+        "attribute:attribute_",
+        "say why direct pictures failed: rendering, knowledge, reasoning or transfer",
+        "examples:\n  unisandbox attribute\n  unisandbox attribute runs/night --tasks math_* --format md\n"
+        "  unisandbox attribute runs/night --accuracy vlm=96/100,88/100\n"
+        "  unisandbox attribute runs/night --samples --format csv\n",
+    )
+    attribute.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    for name in ("tasks", "models", "judges"):
+        attribute.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    attribute.add_argument(
+        "--accuracy",
+        nargs="+",
+        default=[],
+        metavar="JUDGE=P/R,F/W",
+        help="a judge's errors as counted: of R right answers it passed P, of W wrong ones it failed F; "
+        "corrected figures then stand beside the raw ones",
+    )
+    attribute.add_argument(
+        "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
+    )
+    attribute.add_argument(
+        "--samples", action="store_true", help="one row a failed sample and its cause instead (csv or json)"
+    )
+
+
+def _add_compare(commands: Any) -> None:
+    compare = _command(
+        commands,
+        "compare",
+        "compare:compare",
+        "compare runs, paired by sample and seed; fail when one got worse",
+        "examples:\n  unisandbox compare runs/before runs/after\n"
+        "  unisandbox compare runs/bf16 runs/int8 runs/int4 --modes direct --fail-if-worse 0.05\n"
+        "  unisandbox compare runs/before runs/after --samples --format csv\n\n"
+        "exit codes: 0 done, 1 worse than --fail-if-worse allows, 2 bad usage\n",
+    )
+    compare.add_argument("run", type=Path, metavar="RUN", help="run folder that the others are held against")
+    compare.add_argument("others", type=Path, nargs="*", metavar="RUN", help="run folders")
+    for name in ("tasks", "modes", "models", "judges"):
+        compare.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    compare.add_argument(
+        "--fail-if-worse",
+        type=float,
+        metavar="SHARE",
+        help="exit with code 1 when a row is worse by more than this, significantly after Holm's correction",
+    )
+    compare.add_argument(
+        "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
+    )
+    compare.add_argument(
+        "--samples", action="store_true", help="one row a unit that flipped instead (csv or json)"
+    )
+    power = _command(
+        commands,
+        "power",
+        "compare:power",
+        "how many samples a contrast needs",
+        "examples:\n  unisandbox power --effect 0.1 --discordance 0.3\n"
+        "  unisandbox power --effect 0.1 --discordance 0.3 --n 100\n",
+    )
+    for name, default, help_ in (
+        ("effect", 0.1, "difference of two scores to be seen"),
+        ("discordance", 0.3, "share of units that pass in one of the two only"),
+        ("power", 0.8, "chance of seeing it"),
+    ):
+        power.add_argument(
+            f"--{name}", type=float, default=default, metavar="SHARE", help=f"{help_} (default: {default})"
+        )
+    power.add_argument("--n", type=int, metavar="N", help="say what this many units show")

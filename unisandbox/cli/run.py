@@ -16,7 +16,11 @@ from unisandbox.errors import UsageError, unknown
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
+from unisandbox.stats import resolved, samples_needed
 from unisandbox.yaml_file import YamlFile
+
+DISCORDANCE = 0.3
+"""Share of units that two modes are taken to differ in when --limit is judged."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,6 +63,18 @@ def _from_config(path: Path | None) -> dict[str, Any]:
     return values
 
 
+def _too_few(options: RunOptions) -> str:
+    """Return a note when --limit leaves too few units to see a difference of 10 points, else ''."""
+    if options.limit is None or options.limit >= samples_needed(0.1, DISCORDANCE):
+        return ""
+    least = resolved(options.limit, DISCORDANCE)
+    shows = f"of {100 * least:.0f} points or more" if least else "of no size for certain"
+    return (
+        f"note: --limit {options.limit} resolves differences {shows}, not of 10 (with 30 % of units flipped "
+        "and power 0.8: see unisandbox power)."
+    )
+
+
 def _execute(options: RunOptions, quiet: bool) -> int:
     from unisandbox.report.progress import Display
     from unisandbox.runner import Silent
@@ -76,10 +92,15 @@ def _report(results: Results, options: RunOptions) -> int:
     console.print(rich_table(results))
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     errors.print(legend(results), style="dim")
+    if few := _too_few(options):
+        errors.print(few)
     errors.print(f"Saved in {results.folder}")
     if not results.finished:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
         return 130
+    _print_contrasts(results)
+    if options.attribution:
+        _print_causes(results)
     if results.coverage < options.min_coverage:
         errors.print(
             f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}."
@@ -87,6 +108,28 @@ def _report(results: Results, options: RunOptions) -> int:
         )
         return 3
     return 0
+
+
+def _print_contrasts(results: Results) -> None:
+    """Print what thinking first changes, where both modes were asked."""
+    if not {"direct", "cot"} <= {cell.mode for cell in results if cell.supported}:
+        return
+    from unisandbox.contrast import between_modes
+    from unisandbox.report.contrasts import LEGEND
+    from unisandbox.report.contrasts import rich_table as contrast_table
+
+    if contrasts := between_modes(results.folder):
+        print()
+        Console().print(contrast_table(contrasts))
+        Console(stderr=True, highlight=False).print(LEGEND, style="dim")
+
+
+def _print_causes(results: Results) -> None:
+    from unisandbox.attribution import attribute
+    from unisandbox.cli.attribute import print_causes
+
+    print()
+    print_causes(attribute(results.folder))
 
 
 def _commonest_error(results: Results) -> str:
@@ -120,6 +163,8 @@ def dry_run(options: RunOptions) -> int:
         print(f"not supported: {gap.task} {gap.mode} {gap.model}: {gap.reason}")
     if matrix.added:
         print(f"added, because others are made from them: {', '.join(matrix.added)}")
+    if few := _too_few(options):
+        print(few)
     faults = list(unbuildable(matrix))
     for fault in faults:
         print(f"missing: {fault}", file=sys.stderr)

@@ -1,0 +1,117 @@
+"""The table of contrasts, for the terminal and for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from unisandbox.contrast import Contrast
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LEGEND = (
+    "change: second - first over the same units, with its 95 % interval. p: exact McNemar test (over "
+    "repeats: signs flipped); Holm: corrected for all rows together, * below 0.05."
+)
+NUMBERS = ("first", "second", "change", "95 %", "p", "Holm", "n")
+"""Columns that are never folded, however narrow the terminal is."""
+SHOWN = 8
+"""Flipped units named in the terminal."""
+
+
+def columns(contrasts: Sequence[Contrast]) -> list[str]:
+    """Return the columns worth showing."""
+    shown = ["task", "mode"]
+    shown += ["model"] if len({one.model for one in contrasts}) > 1 else []
+    judges: dict[tuple[str, str, str], set[str]] = {}
+    for one in contrasts:
+        judges.setdefault((one.task, one.mode, one.model), set()).add(one.judge)
+    shown += ["judge"] if any(len(several) > 1 for several in judges.values()) else []
+    shown += NUMBERS
+    return [*shown, ""] if any(one.note for one in contrasts) else shown
+
+
+def row(one: Contrast, shown: Sequence[str]) -> list[str]:
+    """Return a contrast's row of text."""
+    texts = {
+        "task": one.task,
+        "mode": one.mode,
+        "model": one.model,
+        "judge": one.judge,
+        "first": _number(one.first),
+        "second": _number(one.second),
+        "change": "-" if one.difference is None else f"{one.difference:+.2f}",
+        "95 %": "" if one.low is None or one.high is None else f"[{one.low:+.2f}, {one.high:+.2f}]",
+        "p": _p(one.p),
+        "Holm": _p(one.corrected) + (" *" if one.significant else ""),
+        "n": str(one.n),
+        "": one.note,
+    }
+    return [texts[name] for name in shown]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def rich_table(contrasts: Sequence[Contrast]) -> Table:
+    """Return the table for a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = columns(contrasts)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in shown:
+        table.add_column(
+            name,
+            justify="left" if name not in NUMBERS or name in ("95 %", "Holm") else "right",
+            no_wrap=name in NUMBERS,
+            overflow="fold",
+        )
+    for one in contrasts:
+        table.add_row(
+            *(Text(text, style=_style(name, one)) for name, text in zip(shown, row(one, shown), strict=True))
+        )
+    return table
+
+
+def _style(column: str, one: Contrast) -> str:
+    if column == "change" and one.significant:
+        return "bold green" if (one.difference or 0) > 0 else "bold red"
+    return {"95 %": "dim", "": "yellow"}.get(column, "")
+
+
+def export(contrasts: Sequence[Contrast], form: str) -> str:
+    """Return the table as ``md`` or ``latex`` (booktabs)."""
+    from tabulate import tabulate
+
+    shown = columns(contrasts)
+    texts = [row(one, shown) for one in contrasts]
+    if form == "md":
+        texts = [[text.replace("|", r"\|") for text in line] for line in texts]
+    style = {"md": "github", "latex": "latex_booktabs"}[form]
+    return tabulate(texts, headers=[name or "notes" for name in shown], tablefmt=style, disable_numparse=True)
+
+
+def flipped(contrasts: Sequence[Contrast]) -> Iterator[str]:
+    """Yield a line a contrast that has flipped units, the first few named."""
+    for one in contrasts:
+        for what, units in (("lost", one.lost), ("gained", one.gained)):
+            if units:
+                more = f" and {len(units) - SHOWN} more" if len(units) > SHOWN else ""
+                yield f"{one.task} {one.mode} {one.model}: {what} {' '.join(units[:SHOWN])}{more}"
+
+
+def flipped_rows(contrasts: Sequence[Contrast]) -> list[dict[str, Any]]:
+    """Return a mapping a flipped unit."""
+    return [
+        {"task": c.task, "mode": c.mode, "model": c.model, "judge": c.judge, "unit": unit, "flipped": what}
+        for c in contrasts
+        for what, units in (("lost", c.lost), ("gained", c.gained))
+        for unit in units
+    ]
