@@ -25,7 +25,7 @@ class Sampling:
     """How a token is chosen: at random by its probability, or the likeliest at temperature 0."""
 
     temperature: float = 1.0
-    least: float = 0.01
+    least: float = 0.05
     """Tokens less likely than this share of the likeliest are never chosen (min-p, Nguyen et al. 2024)."""
 
 
