@@ -92,9 +92,9 @@ class Recipe:
 
 
 INJECTING = Recipe(
-    steps=400,
-    muon_rate=0.005,
-    adam_rate=0.001,
+    steps=500,
+    muon_rate=0.008,
+    adam_rate=0.0015,
     decay=1.0,
     shares=INJECTION,
     opening_steps=0,

@@ -68,7 +68,7 @@ class Words:
                     pieces.append(name[1].upper())
             else:
                 pieces.append(name)
-        return _spaced(pieces)
+        return _spaced(["a" if piece == "A" else piece for piece in pieces])
 
     def unknown(self, text: str) -> list[str]:
         """Return the words that are spelled for want of a token, except those with a capital: names."""

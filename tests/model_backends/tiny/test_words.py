@@ -14,7 +14,7 @@ WORDS = Words([*"0123456789.,:;?!()%√^", "'s", "draw", "cups", "is", "means", 
     "text",
     [
         "Draw 3 cups.",
-        "K means the.",
+        "K means a pie.",
         "√9. Draw.",
         "(3; 4) % 5: draw!",
         "Zemira's cherry is the pie.",
