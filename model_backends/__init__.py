@@ -25,6 +25,6 @@ def register_models(register: RegisterModel) -> None:
         "tiny",
         "unisandbox.model_backends.tiny.factory:tiny",
         summary="the embedded model: reads, writes and draws the sandbox's language",
-        does=("image", "text", "think", "see", "train"),
+        does=("image", "text", "think", "see", "train", "hidden"),
         draws="sandbox",
     )

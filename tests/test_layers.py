@@ -33,7 +33,7 @@ LAYERS = (
     "asking judging run_log",
     "options runner",
     "results trials",
-    "attribution contrast",
+    "attribution contrast probe",
     "api",
     "training report",
     "cli __main__",
@@ -41,7 +41,7 @@ LAYERS = (
 """From the bottom up, as in DESIGN: a module imports from lower layers, or from its own package."""
 
 HEAVY = frozenset(
-    {"torch", "transformers", "diffusers", "datasets", "pandas", "inflect", "scipy", "matplotlib"}
+    {"torch", "transformers", "diffusers", "datasets", "pandas", "inflect", "scipy", "matplotlib", "sklearn"}
 )
 
 

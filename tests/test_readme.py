@@ -109,5 +109,6 @@ def test_every_command_and_mode_is_named() -> None:
         "attribute",
         "compare",
         "power",
+        "probe",
     ):
         assert f"unisandbox {command}" in README

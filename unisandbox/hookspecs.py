@@ -20,7 +20,9 @@ import pluggy
 hookspec = pluggy.HookspecMarker("unisandbox")
 hookimpl = pluggy.HookimplMarker("unisandbox")
 
-Ability = Literal["image", "text", "think", "see", "train"]
+Ability = Literal["image", "text", "think", "see", "train", "hidden"]
+"""``hidden``: hands out hidden states, see ``unisandbox.backend.Transparent``."""
+
 Pictures = Literal["sandbox", "any"]
 """``sandbox``: drawn in ``unisandbox.world``'s picture language; ``any``: whatever a model paints."""
 

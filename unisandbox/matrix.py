@@ -204,7 +204,7 @@ def resolve(
     """Resolve names into a matrix; raises UsageError for what is unknown or does not fit."""
     wanted = _modes(modes)
     added = _with_dependencies(wanted)
-    chosen_models = list({(model := _model(text, plugins)).label: model for text in models}.values())
+    chosen_models = list({(model := named_model(text, plugins)).label: model for text in models}.values())
     chosen_judges = list({(judge := _judge(text, plugins)).label: judge for text in judges}.values())
     if not chosen_models:
         raise UsageError("No model is named. They are listed by: unisandbox models")
@@ -257,7 +257,8 @@ def _first_units(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, 
     return tuple(sample for sample in samples if sample.unit in kept)
 
 
-def _model(text: str, plugins: Plugins) -> Model:
+def named_model(text: str, plugins: Plugins) -> Model:
+    """Return a model by its name and options; raises UsageError for what is unknown."""
     spec = parse_spec(text)
     entry = plugins.models[spec.name]
     draws = spec.options.get("draws", entry.draws)

@@ -58,6 +58,7 @@ ABILITIES = {
     "think": "thinks natively before it answers",
     "see": "takes pictures in",
     "train": "can be fine-tuned",
+    "hidden": "hands out its hidden states",
 }
 
 

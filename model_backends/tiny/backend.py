@@ -9,9 +9,10 @@ from typing import Literal
 
 import torch
 
+from unisandbox.backend import Hidden
 from unisandbox.errors import UsageError
 from unisandbox.model_backends.tiny.checkpoint import digest, load
-from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, write
+from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, inside, write
 from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
 from unisandbox.prompts import conclusion
@@ -81,19 +82,38 @@ class Tiny:
         if pictures:
             yield from self._draw(pictures, contexts)
 
+    def hidden(self, requests: Sequence[Request], after: Sequence[int] = (0,)) -> Iterator[Hidden]:
+        """Yield what is inside before words, before a picture, and after codes of it; see the protocol."""
+        if not all(0 <= number < TOKENS for number in after):
+            raise UsageError(
+                f"tiny: after={max(after)}: a picture has {TOKENS} tokens; it is still about to draw after 0 "
+                f"to {TOKENS - 1} of them."
+            )
+        contexts = {request.key: self._context(request.prompt.turns) for request in requests}
+        fitting = [request for request in requests if self._too_long(contexts[request.key]) is None]
+        words = [request for request in fitting if request.prompt.output == "text"]
+        pictures = [request for request in fitting if request.prompt.output == "image"]
+        self._think(pictures, contexts)
+        for chosen, how, places in ((words, SAY, (0,)), (pictures, DRAW, after)):
+            if chosen and places:
+                found = inside(
+                    self._model.network,
+                    [[*contexts[request.key], how] for request in chosen],
+                    [request.seed for request in chosen],
+                    self._sampling,
+                    places,
+                )
+                arrays = {place: states.float().cpu().numpy() for place, states in found.items()}
+                for row, request in enumerate(chosen):
+                    yield Hidden(request.key, {place: states[row] for place, states in arrays.items()})
+
     def _say(self, requests: Sequence[Request], contexts: dict[str, list[int]]) -> Iterator[Generation]:
         for request, tokens in self._written(requests, contexts, SAY):
             finish: Finish = "complete" if tokens[-1] == END else "truncated"
             yield Generation(request.key, text=self._model.words.text(tokens), finish=finish)
 
     def _draw(self, requests: Sequence[Request], contexts: dict[str, list[int]]) -> Iterator[Generation]:
-        thoughts: dict[str, str] = {}
-        thinking = [request for request in requests if request.prompt.think]
-        for request, tokens in self._written(thinking, contexts, THINK) if thinking else ():
-            thoughts[request.key] = thought = self._model.words.text(tokens)
-            contexts[request.key] += [THINK, *tokens[: -1 if tokens[-1] == END else None], END]
-            if self._thought == "reissued":
-                contexts[request.key] += [USER, *self._model.words.tokens(conclusion(thought))]
+        thoughts = self._think(requests, contexts)
         drawn = draw(
             self._model.network,
             [[*contexts[request.key], DRAW] for request in requests],
@@ -103,6 +123,17 @@ class Tiny:
         for request, codes in zip(requests, drawn, strict=True):
             picture = Image.from_pil(self._model.patches.picture(codes))
             yield Generation(request.key, picture, thought=thoughts.get(request.key))
+
+    def _think(self, requests: Sequence[Request], contexts: dict[str, list[int]]) -> dict[str, str]:
+        """Return the thoughts of those that are to think, by key, having put them into the contexts."""
+        thoughts: dict[str, str] = {}
+        thinking = [request for request in requests if request.prompt.think]
+        for request, tokens in self._written(thinking, contexts, THINK) if thinking else ():
+            thoughts[request.key] = thought = self._model.words.text(tokens)
+            contexts[request.key] += [THINK, *tokens[: -1 if tokens[-1] == END else None], END]
+            if self._thought == "reissued":
+                contexts[request.key] += [USER, *self._model.words.tokens(conclusion(thought))]
+        return thoughts
 
     def _written(
         self, requests: Sequence[Request], contexts: dict[str, list[int]], how: int

@@ -64,6 +64,30 @@ def draw(
     return codes
 
 
+@torch.inference_mode()
+def inside(
+    network: Network,
+    contexts: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    after: Sequence[int] = (0,),
+) -> dict[int, Tensor]:
+    """Return the hidden states (many, layers + 1, width) at the last token of each context and further on.
+
+    ``after`` are numbers of codes, fewer than TOKENS, of the pictures that ``draw`` draws.
+    """
+    span = (network.shape.words, network.shape.vocabulary)
+    flow = _Flow(network, contexts, TOKENS, span, seeds, sampling, watched=True)
+    found = {}
+    for place in range(max(after) + 1):
+        if place:
+            flow.choose()
+            flow.go_on()
+        if place in after:
+            found[place] = torch.stack(flow.seen, 1)[: len(contexts)]
+    return found
+
+
 class _Flow:
     """What is known after the contexts and the tokens chosen since, for all conversations.
 
@@ -79,6 +103,8 @@ class _Flow:
         span: tuple[int, int],
         seeds: Sequence[int],
         sampling: Sampling,
+        *,
+        watched: bool = False,
     ) -> None:
         missing = range(_FEWEST - len(contexts))
         contexts = [*contexts, *(contexts[-1] for _ in missing)]
@@ -97,9 +123,10 @@ class _Flow:
         for row, context in enumerate(contexts):
             tokens[row, : len(context)] = torch.tensor(context)
         places = torch.arange(longest).expand_as(tokens)
-        hidden = self._read(tokens.to(weight.device), places.to(weight.device))
-        self._hidden = hidden[torch.arange(len(contexts)), sizes - 1]
+        self._watched = watched
+        self.seen: list[Tensor] = []  # where watched, every layer's state (many, width) at the last token
         self._next = sizes.to(weight.device)
+        self._read(tokens.to(weight.device), places.to(weight.device), self._next - 1)
         draws = (torch.rand(more, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
         self._chances = iter(torch.stack(list(draws), 1).to(weight.device))
 
@@ -111,14 +138,21 @@ class _Flow:
 
     def go_on(self) -> None:
         """Read the tokens chosen."""
-        self._hidden = self._read(self._chosen[:, None], self._next[:, None])[:, 0]
+        self._read(self._chosen[:, None], self._next[:, None], torch.zeros_like(self._next))
         self._next = self._next + 1
 
-    def _read(self, tokens: Tensor, places: Tensor) -> Tensor:
+    def _read(self, tokens: Tensor, places: Tensor, last: Tensor) -> None:
+        """Read tokens (many, length); what follows is chosen by the one at ``last`` (many,)."""
+        rows = torch.arange(len(tokens), device=tokens.device)
+        self.seen = []
         ahead = self._keys > places[:, :, None]
         mask = torch.zeros(ahead.shape, device=tokens.device).masked_fill(ahead, float("-inf"))
-        hidden: Tensor = self._network(tokens, places, mask[:, None], self._cache)
-        return hidden
+
+        def watch(states: Tensor) -> None:
+            self.seen.append(states[rows, last])
+
+        hidden = self._network(tokens, places, mask[:, None], self._cache, watch if self._watched else None)
+        self._hidden: Tensor = hidden[rows, last]
 
 
 def _chosen(scores: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:

@@ -6,6 +6,7 @@ queries and keys (Dehghani et al. 2023), squared ReLU (So et al. 2021), output m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -103,17 +104,23 @@ class Network(nn.Module):
         places: Tensor,
         mask: Tensor,
         cache: Cache | None = None,
+        watch: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
         """Return the last hidden state (batch, length, width) of tokens (batch, length).
 
         ``places`` (batch, length) are the positions of the tokens, and where the cache keeps them;
-        ``mask`` (batch or 1, 1, length, keys) is 0 where a token may look and -inf where not.
+        ``mask`` (batch or 1, 1, length, keys) is 0 where a token may look and -inf where not. ``watch``
+        is shown the hidden states (batch, length, width) of the embedding and of every block in turn.
         """
         x = _norm(self.embedding(tokens))
+        if watch:
+            watch(x)
         turn = self.turns[:, places][:, :, None].to(mask.dtype)
         for number, block in enumerate(self.blocks):
             kept = (cache.keys[number], cache.values[number]) if cache else None
             x = block(x, turn, mask, kept, places if cache else None)
+            if watch:
+                watch(x)
         return _norm(x)
 
 

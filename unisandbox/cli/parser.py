@@ -26,6 +26,7 @@ examples:
   unisandbox show                                         the table of the latest run, again
   unisandbox attribute                                    why its direct pictures failed
   unisandbox compare runs/before runs/after               what got better or worse
+  unisandbox probe --tasks math_1                         what is readable inside, before words and pictures
 """
 
 RUN_EXAMPLES = """\
@@ -91,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_attribute(commands)
     _add_compare(commands)
+    _add_probe(commands)
     parser.set_defaults(command="version:help_", parser=parser)
     return parser
 
@@ -343,3 +345,72 @@ def _add_compare(commands: Any) -> None:
             f"--{name}", type=float, default=default, metavar="SHARE", help=f"{help_} (default: {default})"
         )
     power.add_argument("--n", type=int, metavar="N", help="say what this many units show")
+
+
+def _add_probe(commands: Any) -> None:
+    probe = _command(
+        commands,
+        "probe",
+        "probe:probe_",
+        "read the right answer off a model's hidden states, before it speaks and before it draws",
+        "examples:\n  unisandbox probe --tasks math_1 -o probe.png\n"
+        "  unisandbox probe --tasks math_1 --models tiny tiny:variant=base --modes answer direct cot\n"
+        "  unisandbox probe --tasks inverse_search --format csv\n",
+    )
+    for name, default, metavar, help_ in (
+        ("tasks", ["math_1"], "TASK", "names, families, tags or globs of tasks, or paths of task files"),
+        ("models", ["tiny"], "MODEL", "models that hand out hidden states (unisandbox models: hidden)"),
+        (
+            "modes",
+            ["answer", "direct", "render"],
+            "MODE",
+            "how they are asked; in render the question itself says what to draw",
+        ),
+    ):
+        probe.add_argument(
+            f"--{name}",
+            nargs="+",
+            default=default,
+            metavar=metavar,
+            help=f"{help_} (default: {' '.join(default)})",
+        )
+    probe.add_argument(
+        "--after",
+        type=int,
+        nargs="*",
+        default=[16, 32],
+        metavar="N",
+        help="also look into direct pictures, after N of their tokens (default: 16 32; no N: do not)",
+    )
+    probe.add_argument(
+        "--samples",
+        type=int,
+        default=600,
+        metavar="N",
+        help="rows of each split, where the task's dataset makes them (default: 600)",
+    )
+    probe.add_argument("--limit", type=int, metavar="N", help="use the first N samples of each split only")
+    probe.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="decides the pictures looked into (default: 0)"
+    )
+    probe.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a dataset option of the tasks; may be given again",
+    )
+    probe.add_argument(
+        "--include-path",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder with more task files; may be given again",
+    )
+    probe.add_argument(
+        "--format", choices=["table", "md", "csv", "json"], default="table", help="(default: table)"
+    )
+    probe.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="plot it too: a .png, .pdf or .svg file"
+    )
