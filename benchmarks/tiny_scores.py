@@ -99,6 +99,12 @@ def rendered(trials: Sequence[Row], asks: str) -> float:
     )
 
 
+def reads_itself(direct: Sequence[Row], captions: Sequence[Row]) -> float:
+    """Return how many well-formed direct pictures the model describes as the exact judge reads them."""
+    seen = {trial["sample"]: trial["observed"] for trial in direct if trial["outcome"] != "rejected"}
+    return _mean(trial["observed"] == seen[trial["sample"]] for trial in captions if trial["sample"] in seen)
+
+
 def report(results: Results, drawn: Mapping[str, float]) -> Iterator[str]:
     """Yield the tables as markdown lines."""
     trials = rows(results)
@@ -108,22 +114,23 @@ def report(results: Results, drawn: Mapping[str, float]) -> Iterator[str]:
         cell = score.get((task, mode))
         return "" if cell is None or cell.score.value is None else f"{cell.score.value:.2f}"
 
-    forward = trials["forward_retrieval", "render"]
+    forward = trials.get(("forward_retrieval", "render"), [])
     yield "| rendering | share right |"
     yield "|---|---|"
     yield f"| counts 1-{MOST}, all kinds ({len(kinds()) * MOST}) | {drawn['all']:.3f} |"
     yield "| by count | " + ", ".join(f"{drawn[str(n)]:.2f}" for n in range(1, MOST + 1)) + " |"
-    for asks in ("portrait", "fruit", "flower"):
+    for asks in ("portrait", "fruit", "flower") if forward else ():
         yield f"| {asks} | {rendered(forward, asks):.3f} |"
     yield ""
-    yield "| task | well-formed direct | thoughts right | guess | " + " | ".join(MODES) + " |"
-    yield "|" + "---|" * (4 + len(MODES))
-    for task in (*REASONING, *KNOWLEDGE):
+    yield "| task | well formed | thoughts right | reads itself | guess | " + " | ".join(MODES) + " |"
+    yield "|" + "---|" * (5 + len(MODES))
+    for task in (task for task in (*REASONING, *KNOWLEDGE) if (task, "direct") in trials):
         whole = _mean(trial["outcome"] != "rejected" for trial in trials[task, "direct"])
         thoughts = steps_right(task, trials[task, "cot"])
+        reads = reads_itself(trials[task, "direct"], trials[task, "caption"])
         guess = score[task, "direct"].chance
         cells = " | ".join(value(task, mode) for mode in MODES)
-        yield f"| {task} | {whole:.2f} | {thoughts:.2f} | {guess:.2f} | {cells} |"
+        yield f"| {task} | {whole:.2f} | {thoughts:.2f} | {reads:.2f} | {guess:.2f} | {cells} |"
 
 
 def main() -> None:
