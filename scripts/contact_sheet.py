@@ -41,18 +41,23 @@ def asked(model: str, tasks: list[Task]) -> dict[tuple[str, str], tuple[Image.Im
     backend = build(f"model {spec.name!r}", plugins.models[spec.name].load(), spec.options)
     judge = build("judge 'sprite'", plugins.judges["sprite"].load(), {})
     found = {}
-    for task in tasks:
+    for seed, task in enumerate(tasks, 1):
         sample = task.samples[0]
         question = task.prompts["direct"].render(sample.fields)
         for mode in ("direct", "cot"):
             prompt = Prompt((Turn("user", question),), "image", think=mode == "cot")
-            (made,) = backend.generate([Request(mode, prompt, 1, task.name, sample.id, mode)])
+            (made,) = backend.generate([Request(mode, prompt, seed, task.name, sample.id, mode)])
             rubric = task.rubric(mode, sample)
             (seen,) = judge.observe([View(mode, rubric, image=made.image)])
             wanted = task.target(mode, sample)
             right = not seen.malformed and not rubric.compare(seen.slots, wanted)
             found[task.name, mode] = (made.image.pil(), made.thought or "", right)
     return found
+
+
+def _plain(text: str) -> str:
+    """Return a text in signs that Pillow's own font has."""
+    return text.replace("√", "sqrt ")
 
 
 def sheet(tasks: list[Task], found: dict[tuple[str, str], tuple[Image.Image, str, bool]]) -> Image.Image:
@@ -72,7 +77,7 @@ def sheet(tasks: list[Task], found: dict[tuple[str, str], tuple[Image.Image, str
     for row, task in enumerate(tasks):
         top = GAP + 40 + row * (SIDE + GAP)
         sample: Sample = task.samples[0]
-        lines = task.prompts["direct"].render(sample.fields).splitlines()
+        lines = _plain(task.prompts["direct"].render(sample.fields)).splitlines()
         text = "\n".join(part for line in lines for part in textwrap.wrap(line, 66))
         pen.multiline_text((GAP, top), f"{task.name}\n{text}", INK, font, spacing=3)
         for x, mode in zip(left, ("direct", "cot"), strict=True):
@@ -81,7 +86,7 @@ def sheet(tasks: list[Task], found: dict[tuple[str, str], tuple[Image.Image, str
             pen.rectangle(frame, outline=RIGHT if right else WRONG, width=3)
             page.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, top))
             if thought:
-                wrapped = "\n".join(textwrap.wrap(thought, 42))
+                wrapped = "\n".join(textwrap.wrap(_plain(thought), 42))
                 pen.multiline_text((x + SIDE + GAP, top), wrapped, INK, font, spacing=3)
     return page
 

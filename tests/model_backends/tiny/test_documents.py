@@ -219,7 +219,7 @@ def test_operations_are_right_and_their_results_learned() -> None:
         said = re.sub(r"√(\d+)", r"\1**0.5", said)
         assert eval(said) == result
     (document,) = documents("operation")[:1]
-    assert sum(document.learned) == 6
+    assert sum(document.learned) == text(document.tokens).count("=") > 1
 
 
 def test_a_caption_says_what_is_there() -> None:
@@ -237,10 +237,10 @@ def test_a_caption_says_what_is_there() -> None:
 def test_rules_come_again_and_are_learned_after_their_symbols() -> None:
     for document in documents("rules")[:50]:
         (_, asked, _), (_, again, learned) = parts(document)
-        said = text([token for token, flag in zip(again, learned, strict=True) if flag])
-        assert said.count(".") == text(asked).count("Rule ")
-        for sentence in filter(None, said.lower().split(". ")):
-            assert sentence.rstrip(".") in text(asked).lower()
+        (possessive,) = writer().words.tokens("'s")  # as a quoted s before the cut reads
+        assert set(again) - {possessive} <= set(asked)
+        assert text(asked).count("Rule ") < sum(learned) < len(learned)
+        assert not learned[0]
 
 
 def test_shares_are_shares_and_cover_every_sort() -> None:
