@@ -230,7 +230,7 @@ class Singles(Writer):
 
 
 def test_a_minute_of_training_lowers_the_loss_and_draws_single_objects() -> None:
-    recipe = Recipe(steps=220, batch=2, warm_up=10, width=64, layers=2)
+    recipe = Recipe(steps=420, batch=2, warm_up=10, width=64, layers=2)
     model = checkpoint.fresh(writer().words, codebook(), seed=0, width=64, layers=2)
     trainer = Trainer(model, recipe, Singles(writer().words, codebook(), writer()._material))
     seen = [trainer.step(number)[1] for number in range(recipe.steps)]
