@@ -65,7 +65,7 @@ SHARES = {
 
 OPENING = {"echo": 0.35, "rules": 0.25, "mapping": 0.2, "operation": 0.1, "render": 0.1}
 """The same at the very beginning, so that it learns to look things up before anything else. With the other
-shares from the start it had not learned to after 2,000 steps, and took one of two objects at random."""
+shares from the start it had not learned to after 1,400 steps, and took one of two objects at random."""
 
 INJECTION = {"lesson": 0.45, "people": 0.4, "math": 0.06, "mapping": 0.06, "operation": 0.03}
 """The same while people are taught: lessons, and words alone against forgetting. No pictures."""

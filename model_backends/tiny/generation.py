@@ -13,7 +13,7 @@ from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import END
 
 LONGEST = 120
-"""The most tokens of a thought or an answer; the longest in training has 60."""
+"""The most tokens of a thought or an answer."""
 _STEP = 64  # caches come in these sizes
 _FEWEST = 8
 """Conversations at once, at the least: matrix products of fewer rows are added up in another order, and the

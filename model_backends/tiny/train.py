@@ -3,7 +3,7 @@
 From nothing, or with ``--inject`` a trained one further, to teach it the benchmark's people in words alone.
 Two streams of documents make every step, one a process with ``--workers 2``. A step draws its documents from
 the seed and its own number alone, so a run that is killed goes on from its last checkpoint and ends with the
-same weights, and one process gets the same as two.
+same weights, and one process gets the same as two but for rounding.
 """
 
 from __future__ import annotations
