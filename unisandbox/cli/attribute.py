@@ -7,20 +7,18 @@ from rich.console import Console
 
 from unisandbox.api import latest_folder
 from unisandbox.attribution import Attribution, attribute, parse_accuracy
+from unisandbox.cli.filters import patterns
 from unisandbox.errors import UsageError
 from unisandbox.report.causes import LEGEND, export, not_asked, rich_table
 from unisandbox.report.table import rows_as
 from unisandbox.results import load_run
-
-_FILTERS = {"tasks": "task", "models": "model", "judges": "judge"}
 
 
 def attribute_(arguments: argparse.Namespace) -> int:
     """Print the causes, whole or in part."""
     folder = arguments.run or latest_folder()
     found = attribute(folder, dict(map(parse_accuracy, arguments.accuracy)))
-    split = {name: [p for text in getattr(arguments, name) for p in text.split(",")] for name in _FILTERS}
-    chosen = found.only(**{_FILTERS[name]: globs for name, globs in split.items()})
+    chosen = found.only(**patterns(arguments, ("tasks", "models", "judges")))
     if not chosen.cells:
         raise UsageError(
             f"{folder}: nothing matches the filters; there are {len(found.cells)} cells without them."

@@ -8,14 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
+from unisandbox.cli.filters import patterns
 from unisandbox.contrast import Contrast, between_runs
 from unisandbox.errors import UsageError
 from unisandbox.report.contrasts import LEGEND, export, flipped, flipped_rows, rich_table
 from unisandbox.report.table import rows_as
 from unisandbox.results import load_run
 from unisandbox.stats import paired_power, resolved, samples_needed
-
-_FILTERS = {"tasks": "task", "modes": "mode", "models": "model", "judges": "judge"}
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -31,12 +30,10 @@ def compare(arguments: argparse.Namespace) -> int:
         )
     if arguments.samples and arguments.format not in ("csv", "json"):
         raise UsageError("--samples gives one row a flipped unit: add --format csv or --format json.")
-    split = {name: [p for text in getattr(arguments, name) for p in text.split(",")] for name in _FILTERS}
-    patterns = {_FILTERS[name]: globs for name, globs in split.items()}
     for folder in (arguments.run, *arguments.others):
         if not load_run(folder).finished:
             print(f"note: {folder} is not finished. To go on: unisandbox resume {folder}", file=sys.stderr)
-    found = {other: between_runs(arguments.run, other, **patterns) for other in arguments.others}
+    found = {other: between_runs(arguments.run, other, **patterns(arguments)) for other in arguments.others}
     if arguments.format in ("csv", "json"):
         print(rows_as(_rows(arguments.run, found, samples=arguments.samples), arguments.format))
     else:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from unisandbox.api import latest_folder
+from unisandbox.cli.filters import patterns
 from unisandbox.errors import UsageError
 from unisandbox.report.table import export, legend, rich_table, rows_as
 from unisandbox.results import Results, load_run
@@ -16,8 +17,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Print a run's results, whole or in part."""
     folder = arguments.run or latest_folder()
     results = load_run(folder)
-    split = {name: [p for text in getattr(arguments, name) for p in text.split(",")] for name in _FILTERS}
-    chosen = results.only(**{_FILTERS[name]: globs for name, globs in split.items()})
+    chosen = results.only(**patterns(arguments))
     if not chosen.cells:
         raise UsageError(
             f"{folder}: no cell matches the filters; there are {len(results.cells)} without them."
@@ -34,9 +34,6 @@ def show(arguments: argparse.Namespace) -> int:
     else:
         print(export(chosen, arguments.format))
     return 0
-
-
-_FILTERS = {"tasks": "task", "modes": "mode", "models": "model", "judges": "judge"}
 
 
 def _samples(chosen: Results) -> list[dict[str, Any]]:

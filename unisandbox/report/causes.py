@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from unisandbox.attribution import SPLIT, Attribution, Causes
-from unisandbox.report.table import rows_as
+from unisandbox.report.table import rows_as, texts_as
 from unisandbox.stats import Estimate
 
 if TYPE_CHECKING:
@@ -100,15 +100,8 @@ def export(attribution: Attribution, form: str) -> str:
     """Return the table as ``md`` (with its reading), ``csv``, ``latex`` (booktabs) or ``json``."""
     if form in ("csv", "json"):
         return rows_as(attribution.to_rows(), form)
-    from tabulate import tabulate
-
     shown = columns(attribution)
-    texts = [row for cell in attribution for row in rows(cell, shown)]
-    if form == "md":
-        texts = [[text.replace("|", r"\|") for text in line] for line in texts]
-    style = {"md": "github", "latex": "latex_booktabs"}[form]
-    names = [name or "notes" for name in shown]
-    table = tabulate(texts, headers=names, tablefmt=style, disable_numparse=True)
+    table = texts_as([row for cell in attribution for row in rows(cell, shown)], shown, form)
     return f"{table}\n\n{attribution.reading()}" if form == "md" else table
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unisandbox.contrast import Contrast
+from unisandbox.report.table import texts_as
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,14 +89,8 @@ def _style(column: str, one: Contrast) -> str:
 
 def export(contrasts: Sequence[Contrast], form: str) -> str:
     """Return the table as ``md`` or ``latex`` (booktabs)."""
-    from tabulate import tabulate
-
     shown = columns(contrasts)
-    texts = [row(one, shown) for one in contrasts]
-    if form == "md":
-        texts = [[text.replace("|", r"\|") for text in line] for line in texts]
-    style = {"md": "github", "latex": "latex_booktabs"}[form]
-    return tabulate(texts, headers=[name or "notes" for name in shown], tablefmt=style, disable_numparse=True)
+    return texts_as([row(one, shown) for one in contrasts], shown, form)
 
 
 def flipped(contrasts: Sequence[Contrast]) -> Iterator[str]:

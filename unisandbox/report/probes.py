@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unisandbox.errors import UsageError
 from unisandbox.probe import Place, Reading
-from unisandbox.report.table import rows_as
+from unisandbox.report.table import rows_as, texts_as
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,11 +102,8 @@ def export(readings: Sequence[Reading], form: str) -> str:
     """Return the readings as ``md`` (the table), ``csv`` or ``json`` (one row a layer)."""
     if form in ("csv", "json"):
         return rows_as([one.to_row() for one in readings], form)
-    from tabulate import tabulate
-
     shown = columns(readings)
-    texts = [[text.replace("|", r"\|") for text in line] for line in rows(readings, shown)]
-    return tabulate(texts, headers=shown, tablefmt="github", disable_numparse=True)
+    return texts_as(list(rows(readings, shown)), shown, form)
 
 
 # --- the plot ---

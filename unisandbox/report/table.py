@@ -154,10 +154,14 @@ def export(results: Results, form: str) -> str:
     """Return the table as ``md``, ``csv``, ``latex`` (booktabs) or ``json``."""
     if form in ("csv", "json"):
         return rows_as(results.to_rows(), form)
+    shown = columns(results.cells)
+    return texts_as([row(cell, shown) for cell in in_order(results.cells)], shown, form)
+
+
+def texts_as(texts: Sequence[Sequence[str]], shown: Sequence[str], form: str) -> str:
+    """Return rows of text under their columns as ``md`` or ``latex``; the nameless column holds notes."""
     from tabulate import tabulate
 
-    shown = columns(results.cells)
-    texts = [row(cell, shown) for cell in in_order(results.cells)]
     names = [name or "notes" for name in shown]
     style = {"md": "github", "latex": "latex_booktabs"}[form]
     if form == "md":
