@@ -7,6 +7,7 @@
     verdicts.jsonl      one line a trial and judge
     images/             written once, named by content
     results.json        scores; the same bytes however often the run was interrupted
+    report.html         the page about it, written by the command line
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from unisandbox.scores import CODES
 
 FORMAT = 1
 GENERATIONS, VERDICTS, IMAGES = "generations.jsonl", "verdicts.jsonl", "images"
-RUN, RESULTS = "run.json", "results.json"
+RUN, RESULTS, REPORT = "run.json", "results.json", "report.html"
 
 _SHAPES: dict[str, dict[str, type]] = {
     RUN: {"matrix": dict, "options": dict, "asks": list},
@@ -109,7 +110,7 @@ class RunLog:
 
     def _clear(self) -> None:
         """Delete what a run wrote, ``run.json`` last: where there is none, the files may be somebody's."""
-        logs = [self.folder / name for name in (GENERATIONS, VERDICTS, RESULTS)]
+        logs = [self.folder / name for name in (GENERATIONS, VERDICTS, RESULTS, REPORT)]
         if not (self.folder / RUN).exists():
             files = [path for path in logs if path.exists() and path.stat().st_size]
             if files := [*files, *(self.folder / IMAGES).iterdir()]:
@@ -144,7 +145,8 @@ class RunLog:
                     f"{self.folder} holds a run of another matrix: {difference}. Choose another --out, or "
                     "start over with --fresh."
                 )
-            self._remove(RESULTS)  # what stands there is about to be outdated
+            for name in (RESULTS, REPORT):  # what stands there is about to be outdated
+                self._remove(name)
             return True
         if (self.folder / GENERATIONS).stat().st_size:
             raise RunFolderError(

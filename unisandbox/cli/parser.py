@@ -27,6 +27,8 @@ examples:
   unisandbox attribute                                    why its direct pictures failed
   unisandbox compare runs/before runs/after               what got better or worse
   unisandbox probe --tasks math_1                         what is readable inside, before words and pictures
+  unisandbox report                                       the latest run as a page to leaf through
+  unisandbox view                                         all runs in the browser: live, side by side, labelling
 """
 
 RUN_EXAMPLES = """\
@@ -93,6 +95,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_attribute(commands)
     _add_compare(commands)
     _add_probe(commands)
+    _add_report(commands)
+    _add_plot(commands)
+    _add_view(commands)
     parser.set_defaults(command="version:help_", parser=parser)
     return parser
 
@@ -115,12 +120,13 @@ def _add_run(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the matrix and what it will take; ask nothing"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
     resume = _command(
         commands, "resume", "run:resume", "go on with a run that was stopped, with the options it had"
     )
     resume.add_argument("run", type=Path, nargs="?", help="run folder; default: the latest")
-    resume.add_argument("--quiet", action="store_true", help="no progress display")
+    for one in (parser, resume):
+        one.add_argument("--quiet", action="store_true", help="no progress display")
+        one.add_argument("--no-report", action="store_true", help="write no report.html at the end")
 
 
 def add_run_option(parser: argparse.ArgumentParser, name: str) -> None:
@@ -414,3 +420,76 @@ def _add_probe(commands: Any) -> None:
     probe.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="plot it too: a .png, .pdf or .svg file"
     )
+
+
+def _add_report(commands: Any) -> None:
+    report = _command(
+        commands,
+        "report",
+        "report:report",
+        "write one HTML page about a run: scores, charts, every sample with its pictures",
+        "examples:\n  unisandbox report\n  unisandbox report runs/night --embed -o night.html\n"
+        "  unisandbox report runs/before runs/after -o both.html      side by side, what changed first\n",
+    )
+    report.add_argument(
+        "runs",
+        type=Path,
+        nargs="*",
+        metavar="RUN",
+        help="run folders, several to be held side by side; default: the latest",
+    )
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="where to write (default: report.html in the run)"
+    )
+    report.add_argument(
+        "--embed", action="store_true", help="put the pictures into the page instead of linking them"
+    )
+
+
+def _add_plot(commands: Any) -> None:
+    plot = _command(
+        commands,
+        "plot",
+        "plot:plot_",
+        "draw a chart of runs for a paper: pdf, svg or png",
+        "examples:\n  unisandbox plot -o gap.pdf\n"
+        "  unisandbox plot runs/night --kind attribution --columns 2 -o causes.svg\n"
+        "  unisandbox plot runs/before runs/after --tasks math_* -o gap.png\n",
+    )
+    plot.add_argument(
+        "runs", type=Path, nargs="*", metavar="RUN", help="run folders; default: the latest"
+    )
+    plot.add_argument(
+        "--kind",
+        choices=["gap", "attribution"],
+        default="gap",
+        help="gap: scores of direct, cot, refined, render and answer; attribution: why direct pictures "
+        "failed (default: gap)",
+    )
+    plot.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="a .pdf, .svg or .png file"
+    )
+    plot.add_argument(
+        "--columns", type=int, choices=[1, 2], default=1, help="columns of the paper it spans (default: 1)"
+    )
+    for name in ("tasks", "models", "judges"):
+        plot.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+
+
+def _add_view(commands: Any) -> None:
+    view = _command(
+        commands,
+        "view",
+        "view:view",
+        "look at runs in the browser: live progress, side by side, labelling",
+        "examples:\n  unisandbox view\n  unisandbox view runs --port 9000\n\n"
+        "Serves this machine only (127.0.0.1). Labels are kept in the run folder.\n",
+    )
+    view.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="RUNS_DIR",
+        help="a folder of run folders, or one run (default: runs)",
+    )
+    view.add_argument("--port", type=int, default=8377, metavar="N", help="(default: 8377)")

@@ -12,7 +12,8 @@ from unisandbox.matrix import Model, named_model
 from unisandbox.modes import MODES
 from unisandbox.plugins import installed
 from unisandbox.probe import Place, Probed, check, probe
-from unisandbox.report.probes import LEGEND, check_path, export, plot, rich_table
+from unisandbox.report.plots import check_path
+from unisandbox.report.probes import LEGEND, export, plot, rich_table
 from unisandbox.runner import load_backend
 from unisandbox.task import Task
 

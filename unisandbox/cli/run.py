@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
-from unisandbox.errors import UsageError, unknown
+from unisandbox.errors import UnisandboxError, UsageError, unknown
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
@@ -28,12 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     options = make_options({**_from_config(arguments.config), **_given(arguments)})
     if arguments.dry_run:
         return dry_run(options)
-    return _execute(options, arguments.quiet)
+    return _execute(options, arguments)
 
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a stopped run."""
-    return _execute(saved_options(arguments.run or latest_folder()), arguments.quiet)
+    return _execute(saved_options(arguments.run or latest_folder()), arguments)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -75,19 +76,19 @@ def _too_few(options: RunOptions) -> str:
     )
 
 
-def _execute(options: RunOptions, quiet: bool) -> int:
+def _execute(options: RunOptions, arguments: argparse.Namespace) -> int:
     from unisandbox.report.progress import Display
     from unisandbox.runner import Silent
 
-    if quiet:
+    if arguments.quiet:
         results = execute(options, progress=Silent())
     else:
         with Display() as display:
             results = execute(options, progress=display)
-    return _report(results, options)
+    return _report(results, options, page=not arguments.no_report)
 
 
-def _report(results: Results, options: RunOptions) -> int:
+def _report(results: Results, options: RunOptions, *, page: bool) -> int:
     console = Console()
     console.print(rich_table(results))
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -95,6 +96,8 @@ def _report(results: Results, options: RunOptions) -> int:
     if few := _too_few(options):
         errors.print(few)
     errors.print(f"Saved in {results.folder}")
+    if page:
+        _write_page(results.folder, errors)
     if not results.finished:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
         return 130
@@ -108,6 +111,18 @@ def _report(results: Results, options: RunOptions) -> int:
         )
         return 3
     return 0
+
+
+def _write_page(folder: Path, errors: Console) -> None:
+    """Write the HTML page; that it cannot be written is no failure of the run."""
+    from unisandbox.report.page import write_report
+
+    try:
+        path = write_report([folder])
+    except UnisandboxError as error:
+        errors.print(f"warning: no report: {error}")
+    else:
+        errors.print(Text.assemble("Look at it: ", (str(path), f"link {path.resolve().as_uri()}")))
 
 
 def _print_contrasts(results: Results) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unisandbox.errors import UsageError
 from unisandbox.probe import Place, Reading
+from unisandbox.report.plots import save
 from unisandbox.report.table import rows_as, texts_as
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ LEGEND = (
     "the embedding), at the last position before the output, or after +N tokens of the picture. 95 %: of the "
     "last layer. guess: without looking. shuffled: the same probe taught on shuffled labels, its best layer."
 )
-SUFFIXES = (".png", ".pdf", ".svg")
 LAYERS = 9
 """Columns of layers; of a deeper network every second, third, ... is shown, and always the last."""
 
@@ -119,14 +118,6 @@ LOOKS = (
 """Grey, line and marker of each place: told apart in print, and by those who see no colours."""
 
 
-def check_path(path: Path) -> None:
-    """Raise UsageError for a plot that cannot be written there."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"-o {path}: a plot is written as {', '.join(SUFFIXES)}, as its name says.")
-    if not path.parent.is_dir():
-        raise UsageError(f"-o {path}: there is no folder {path.parent}.")
-
-
 def plot(readings: Sequence[Reading], path: Path) -> None:
     """Draw accuracy against layer, a panel a task, model and slot, a line a place, with guessing beside."""
     from matplotlib import rc_context
@@ -146,15 +137,7 @@ def plot(readings: Sequence[Reading], path: Path) -> None:
             row[0].set_ylabel("read right, of test samples")
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-        try:
-            figure.savefig(path, dpi=150, metadata=None if path.suffix.lower() == ".png" else _undated(path))
-        except OSError as error:
-            raise UsageError(f"-o {path}: {error.strerror or error}.") from None
-
-
-def _undated(path: Path) -> dict[str, None]:
-    """Return what keeps the date out of a file, so that the same figures are the same bytes."""
-    return {"Date": None} if path.suffix.lower() == ".svg" else {"CreationDate": None}
+        save(figure, path)
 
 
 def _draw(axes: Axes, panel: Panel, places: dict[Place, list[Reading]], *, several: bool) -> None:

@@ -76,6 +76,11 @@ def columns(cells: Sequence[Cell]) -> list[str]:
     return [*shown, "score", "95 %", "n", "guess", ""]
 
 
+def shown_columns(cells: Sequence[Cell]) -> list[str]:
+    """Return the columns for people: those of notes only where there are some."""
+    return columns(cells) if any(map(beside, cells)) else columns(cells)[:-1]
+
+
 def row(cell: Cell, shown: Sequence[str]) -> list[str]:
     """Return a cell's row of text."""
     value = cell.score.value
@@ -98,8 +103,7 @@ def rich_table(results: Results) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    shown = columns(results.cells)
-    shown = shown if any(beside(cell) for cell in results.cells) else shown[:-1]
+    shown = shown_columns(results.cells)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:
         number = name in ("score", "95 %", "n", "guess")

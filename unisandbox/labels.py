@@ -1,0 +1,145 @@
+"""A person's labels of pictures: what to show, how they are kept, and how far judges agree with them.
+
+What is labelled is a picture held against a target under a rubric, never a trial: the same picture in two
+modes is asked about once. Labels are JSON lines in the run folder; of several for one picture the last counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from unisandbox.errors import RunFolderError, UsageError
+from unisandbox.records import Fields
+from unisandbox.run_log import GENERATIONS, IMAGES, VERDICTS, read_lines
+from unisandbox.stats import Estimate, cohens_kappa, wilson
+
+LABELS, EXPORT = "labels.jsonl", "labels.csv"
+CHOICES = ("yes", "no", "unsure")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Does this picture show what it should?"""
+
+    id: str
+    image: str
+    """Name of the file under ``images/``."""
+    rubric: str
+    target: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How one judge stands to a person's labels; those unsure, or without a verdict, are left out."""
+
+    judge: str
+    n: int
+    agreed: Estimate
+    """Share of pictures with the same verdict."""
+    kappa: Estimate
+    """Cohen's: 0 is what chance gives, 1 is perfect."""
+    table: Mapping[tuple[str, str], int]
+    """(label, the judge's ``yes`` or ``no``) -> pictures."""
+
+
+def questions(folder: Path) -> list[Question]:
+    """Return what there is to label in a run, in a fixed order that has nothing to do with mode or verdict."""
+    found = {question.id: question for question, _, _ in _judged(folder)}
+    return [found[name] for name in sorted(found)]
+
+
+def read_labels(folder: Path) -> dict[str, str]:
+    """Return the last label of each question; a line that is none is a warning."""
+    path, found = folder / LABELS, dict[str, str]()
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
+        try:
+            value = orjson.loads(line)
+            if value["label"] not in CHOICES:
+                raise ValueError
+            found[str(value["id"])] = value["label"]
+        except (ValueError, KeyError, TypeError):
+            print(f"warning: {path}:{number}: not a label, left out", file=sys.stderr)
+    return found
+
+
+def add_label(folder: Path, question: Question, label: str) -> None:
+    """Append a label in one write; raises UsageError for a word that is none, RunFolderError for a full disk."""
+    if label not in CHOICES:
+        raise UsageError(f"The label is {label!r}, expected one of {', '.join(CHOICES)}.")
+    line = {
+        "id": question.id,
+        "image": question.image,
+        "rubric": question.rubric,
+        "target": question.target,
+        "label": label,
+    }
+    path = folder / LABELS
+    try:
+        with path.open("a+b", buffering=0) as file:
+            torn = file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b"\n"
+            file.write(b"\n" * torn + orjson.dumps(line) + b"\n")
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def export(folder: Path) -> str:
+    """Return the labels as CSV for ``calibrate --labels``: file, rubric, target, label; without the unsure.
+
+    Files are relative to the run folder, where ``labels.csv`` belongs.
+    """
+    labels = read_labels(folder)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("file", "rubric", "target", "label"))
+    for one in questions(folder):
+        if (label := labels.get(one.id)) in ("yes", "no"):
+            target = json.dumps(one.target, ensure_ascii=False, sort_keys=True)
+            writer.writerow((f"{IMAGES}/{one.image}", one.rubric, target, label))
+    return text.getvalue()
+
+
+def agreement(folder: Path) -> list[Agreement]:
+    """Return how every judge stands to the labels; nothing where there are none."""
+    labels = read_labels(folder)
+    verdicts: dict[str, dict[str, str]] = {}
+    for question, judge, outcome in _judged(folder) if labels else ():
+        if labels.get(question.id) in ("yes", "no") and outcome != "error":
+            verdicts.setdefault(judge, {})[question.id] = "yes" if outcome == "correct" else "no"
+    return [_agreement(judge, labels, said) for judge, said in sorted(verdicts.items())]
+
+
+def _agreement(judge: str, labels: Mapping[str, str], said: Mapping[str, str]) -> Agreement:
+    pairs = [(labels[name], verdict) for name, verdict in said.items()]
+    same, n = sum(a == b for a, b in pairs), len(pairs)
+    table = {(a, b): pairs.count((a, b)) for a in ("yes", "no") for b in ("yes", "no")}
+    first, second = zip(*pairs, strict=True)
+    return Agreement(judge, n, Estimate(same / n, *wilson(same, n), n), cohens_kappa(first, second), table)
+
+
+def _judged(folder: Path) -> Iterator[tuple[Question, str, str]]:
+    """Yield every verdict about a picture that is there: the question, the judge, the outcome."""
+    pictures = {
+        line["key"]: line.get("image")
+        for line in read_lines(folder / GENERATIONS, warn=False)
+    }
+    images = folder / IMAGES
+    there = {path.name for path in images.iterdir()} if images.is_dir() else set()
+    verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for line in read_lines(folder / VERDICTS, warn=False):
+        verdicts[line["key"], line["judge"]] = line
+    for (key, judge), line in verdicts.items():
+        if (image := pictures.get(key)) in there:
+            rubric, target = str(line.get("rubric", "")), line.get("target", {})
+            asked = orjson.dumps([image, rubric, target], option=orjson.OPT_SORT_KEYS)
+            name = hashlib.blake2b(asked, digest_size=8).hexdigest()
+            yield Question(name, str(image), rubric, target), judge, line["outcome"]
