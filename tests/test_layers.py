@@ -33,9 +33,10 @@ LAYERS = (
     "asking judging run_log",
     "options runner",
     "results trials",
-    "attribution contrast probe",
+    "attribution contrast labels probe",
     "api",
     "training report",
+    "view",
     "cli __main__",
 )
 """From the bottom up, as in DESIGN: a module imports from lower layers, or from its own package."""
