@@ -59,9 +59,13 @@ def questions(folder: Path) -> list[Question]:
 
 
 def read_labels(folder: Path) -> dict[str, str]:
-    """Return the last label of each question; a line that is none is a warning."""
+    """Return the last label of each question; a line that is none is a warning. Raises RunFolderError."""
     path, found = folder / LABELS, dict[str, str]()
-    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
+    try:
+        lines = path.read_bytes().splitlines() if path.exists() else []
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read: {error.strerror or error}.") from None
+    for number, line in enumerate(lines, 1):
         try:
             value = orjson.loads(line)
             if value["label"] not in CHOICES:

@@ -17,7 +17,7 @@
   const wrong = (item) =>
     item.answers.filter((answer) => !["correct", "open"].includes(outcomes(answer)[0])).length;
   const failed = (item) => item.answers.some((a) => a.mode === "direct" && outcomes(a)[0] !== "correct");
-  const flips = (item) => Object.values(item.flips ?? {});
+  const flips = (item) => (form.mode.value ? [item.flips?.[form.mode.value]].filter(Boolean) : Object.values(item.flips ?? {}));
 
   function words(item) {
     const parts = [item.task, item.sample, item.model, ...(item.causes ?? [])];
@@ -82,7 +82,7 @@
       (!task || item.task === task) && (!model || item.model === model)
       && (!cause || (item.causes ?? []).includes(cause))
       && (!judges || item.differs)
-      && (!flip || (mode ? [item.flips?.[mode]].filter(Boolean) : flips(item)).some((one) => flip === "any" || one === flip))
+      && (!flip || flips(item).some((one) => flip === "any" || one === flip))
       && (!(mode || verdict) || item.answers.some((a) => (!mode || a.mode === mode) && (!verdict || outcomes(a).includes(verdict))))
       && wanted.every((word) => textOf(item).includes(word));
     const found = data.items.filter(fits);
@@ -184,7 +184,7 @@
     close.addEventListener("click", shut);
     const parts = [close,
       el("h3", {}, el("a", { href: link(item), title: "link to this sample" }, `${item.task} ${item.sample}`)),
-      el("div", {}, ...badges(item)),
+      el("div", { class: "badges" }, ...badges(item)),
       terms(["model", item.model], ["target", targetOf(item)], ["unit", item.unit === item.sample ? "" : item.unit],
         ["repeat", item.repeat ? String(item.repeat) : ""], ["seed", seedOf(item)])];
     let prompt = "";
