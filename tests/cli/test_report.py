@@ -125,9 +125,12 @@ def test_the_viewer_serves_until_it_is_stopped() -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
     ) as process:
         assert process.stdout and process.stderr
-        line = process.stdout.readline()
-        assert line.endswith("/ shows runs. Ctrl-C ends it.\n")
-        port = int(line.split("/")[2].split(":")[1])
-        assert '"name":"one"' in ask(port, "/runs.json")[1]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0 and process.stderr.read() == ""
+        try:
+            line = process.stdout.readline()
+            assert line.endswith("/ shows runs. Ctrl-C ends it.\n")
+            port = int(line.split("/")[2].split(":")[1])
+            assert '"name":"one"' in ask(port, "/runs.json")[1]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0 and process.stderr.read() == ""
+        finally:
+            process.kill()
