@@ -141,6 +141,13 @@ def spoil_run_json() -> None:
     Path("run/run.json").write_text('{"format": 1, "mat')
 
 
+def another_version(stack: ExitStack) -> None:
+    """A run folder that an older version wrote."""
+    run_words()
+    about = json.loads(Path("run/run.json").read_text())
+    Path("run/run.json").write_text(json.dumps({**about, "format": 0}))
+
+
 def another_writer(stack: ExitStack) -> None:
     run_words()
     stack.enter_context(RunLog(Path("run")))
@@ -362,6 +369,49 @@ CASES = [
         nothing,
         "power --effect 0.5 --discordance 0.3",
         ("--effect 0.5 --discordance 0.3", "expected 0 < effect <= discordance <= 1"),
+    ),
+    # looking at runs
+    Case(
+        "a report of several runs without a place",
+        run_before(),
+        "report run run",
+        ("Of several runs the page needs a place of its own", "-o FILE.html"),
+    ),
+    Case(
+        "a report that cannot be written",
+        run_before(),
+        "report run -o no/where.html",
+        ("no/where.html cannot be written: No such file or directory", "-o FILE"),
+    ),
+    Case(
+        "a run of another version",
+        another_version,
+        "report run",
+        ("run/run.json: written in log format 0, this version reads 1",),
+    ),
+    Case(
+        "a plot of a kind of file that is none",
+        run_before(),
+        "plot run -o gap.gif",
+        ("-o gap.gif: a plot is written as .png, .pdf, .svg",),
+    ),
+    Case(
+        "a plot of what was not asked",
+        run_before(),
+        "plot run --kind attribution -o causes.pdf",
+        ("run: nothing was asked in mode 'direct'",),
+    ),
+    Case(
+        "a folder of runs that is not there",
+        nothing,
+        "view nowhere",
+        ("There is no folder nowhere", "unisandbox view RUNS_DIR"),
+    ),
+    Case(
+        "a port that is none",
+        run_before(),
+        "view . --port 99999",
+        ("--port 99999: bind(): port must be 0-65535", "0 for any that is free"),
     ),
     # plugins
     Case(

@@ -331,8 +331,18 @@ def _places(path: Path, *, warn: bool) -> Iterator[tuple[int, dict[str, Any]]]:
             if _usable(value):
                 yield place, value
             elif warn and line.endswith(b"\n"):
-                print(f"warning: {path}:{number}: not a log line, left out", file=sys.stderr)
+                _warn_once(path, number)
             place += len(line)
+
+
+_WARNED: set[tuple[Path, int]] = set()
+
+
+def _warn_once(path: Path, number: int) -> None:
+    """Say which line is none; a report reads the same log for its scores, its causes and its samples."""
+    if (place := (path.resolve(), number)) not in _WARNED:
+        _WARNED.add(place)
+        print(f"warning: {path}:{number}: not a log line, left out", file=sys.stderr)
 
 
 def _usable(line: Any) -> bool:

@@ -62,7 +62,8 @@ def _print(run: Path, found: Mapping[Path, list[Contrast]], form: str) -> None:
         if form != "table":
             print(export(contrasts, form))
             continue
-        Console().print(rich_table(contrasts))
+        console = Console()
+        console.print(rich_table(contrasts, console.width))
         for line in flipped(contrasts):
             print(line)
     if form == "table":

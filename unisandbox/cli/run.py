@@ -15,7 +15,7 @@ from rich.text import Text
 from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
 from unisandbox.errors import UnisandboxError, UsageError, unknown
 from unisandbox.options import RunOptions, option_names
-from unisandbox.report.table import legend, rich_table
+from unisandbox.report.table import foldable, legend, rich_table
 from unisandbox.results import Results
 from unisandbox.stats import resolved, samples_needed
 from unisandbox.yaml_file import YamlFile
@@ -135,7 +135,8 @@ def _print_contrasts(results: Results) -> None:
 
     if contrasts := between_modes(results.folder):
         print()
-        Console().print(contrast_table(contrasts))
+        console = Console()
+        console.print(contrast_table(contrasts, console.width))
         Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 
@@ -159,17 +160,17 @@ def _commonest_error(results: Results) -> str:
 def dry_run(options: RunOptions) -> int:
     """Print what a run would do: the matrix, generations and judge calls, and what is missing for it."""
     matrix = plan(options)
+    names = ("task", "mode", "model", "judge")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("task", "mode", "model", "judge", "units", "generations", "judge calls", "guess"):
-        table.add_column(
-            name, justify="left" if name in ("task", "mode", "model", "judge") else "right", overflow="fold"
-        )
+    for name in names:
+        table.add_column(name, overflow="fold", no_wrap=name == "mode")
+    for name in ("units", "generations", "verdicts", "guess"):
+        table.add_column(name, justify="right", no_wrap=True)
     for ask in matrix.asks:
         judges = ", ".join(judge.label for judge in ask.judges)
+        words = {"task": ask.task.name, "mode": ask.mode.name, "model": ask.model.label, "judge": judges}
         counts = (str(ask.units), str(ask.trials), str(ask.trials * len(ask.judges)))
-        table.add_row(
-            ask.task.name, ask.mode.name, ask.model.label, judges, *counts, f"{ask.chance.score:.2f}"
-        )
+        table.add_row(*(foldable(words[name]) for name in names), *counts, f"{ask.chance.score:.2f}")
     Console().print(table)
     calls = sum(ask.trials * len(ask.judges) for ask in matrix.asks)
     pictures = Counter(ask.mode.output for ask in matrix.asks for _ in range(ask.trials))

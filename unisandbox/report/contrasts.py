@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unisandbox.contrast import Contrast
-from unisandbox.report.table import texts_as
+from unisandbox.report.table import foldable, texts_as
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,6 +17,8 @@ LEGEND = (
 )
 NUMBERS = ("first", "second", "change", "95 %", "p", "Holm", "n")
 """Columns that are never folded, however narrow the terminal is."""
+ROOMY = 100
+"""Characters from which on columns stand further apart."""
 SHOWN = 8
 """Flipped units named in the terminal."""
 
@@ -60,23 +62,22 @@ def _p(value: float | None) -> str:
     return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def rich_table(contrasts: Sequence[Contrast]) -> Table:
-    """Return the table for a terminal."""
+def rich_table(contrasts: Sequence[Contrast], width: int = ROOMY) -> Table:
+    """Return the table for a terminal of so many characters."""
     from rich.table import Table
-    from rich.text import Text
 
     shown = columns(contrasts)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=width < ROOMY)
     for name in shown:
         table.add_column(
             name,
             justify="left" if name not in NUMBERS or name in ("95 %", "Holm") else "right",
-            no_wrap=name in NUMBERS,
+            no_wrap=name in (*NUMBERS, "mode"),
             overflow="fold",
         )
     for one in contrasts:
         table.add_row(
-            *(Text(text, style=_style(name, one)) for name, text in zip(shown, row(one, shown), strict=True))
+            *(foldable(text, _style(name, one)) for name, text in zip(shown, row(one, shown), strict=True))
         )
     return table
 

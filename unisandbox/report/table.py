@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ from unisandbox.records import Score
 from unisandbox.results import Cell, Results
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.containers import Lines
     from rich.table import Table
+    from rich.text import Text
 
 EXPORTED = ("md", "csv", "latex", "json")
 
@@ -98,10 +102,27 @@ def row(cell: Cell, shown: Sequence[str]) -> list[str]:
     return [texts[name] for name in shown]
 
 
+def foldable(text: str, style: str = "") -> Text:
+    """Return a name that a narrow column folds behind its joints (``_ - : , /``) rather than anywhere."""
+    from rich.text import Text
+
+    class Name(Text):
+        def wrap(self, console: Console, width: int, **settings: Any) -> Lines:
+            if settings.get("no_wrap") or len(self.plain) <= width:
+                return super().wrap(console, width, **settings)
+            lines = [""]
+            for part in re.findall(r"[^-_:,/ ]*[-_:,/ ]?", self.plain):
+                if lines[-1] and part and len(lines[-1]) + len(part.rstrip()) > width:
+                    lines.append("")
+                lines[-1] += part
+            return Text("\n".join(lines), style=self.style).wrap(console, width, **settings)
+
+    return Name(text, style=style)
+
+
 def rich_table(results: Results) -> Table:
     """Return the table for a terminal; numbers are never folded."""
     from rich.table import Table
-    from rich.text import Text
 
     shown = shown_columns(results.cells)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -124,7 +145,7 @@ def rich_table(results: Results) -> Table:
             if cell.model == before.model and "model" in shown:
                 texts[1] = ""
         table.add_row(
-            *(Text(text, style=_style(name, cell)) for name, text in zip(shown, texts, strict=True))
+            *(foldable(text, _style(name, cell)) for name, text in zip(shown, texts, strict=True))
         )
         before = cell
     return table

@@ -10,13 +10,16 @@
 
   // --- what there is ---
 
-  for (const item of data.items) for (const answer of item.answers) { answer.run ??= 0; answer.seed ??= 0; } // zeros are left out
-
-  const outcomes = (answer) =>
-    answer.opinions ? answer.opinions.map((one) => one.outcome) : [answer.finish === "error" ? "error" : "open"];
+  for (const item of data.items) {
+    for (const answer of item.answers) {
+      answer.run ??= 0; // zeros are left out of the data
+      answer.seed ??= 0;
+      answer.outcomes = answer.opinions?.map((one) => one.outcome) ?? [answer.finish === "error" ? "error" : "open"];
+    }
+  }
   const wrong = (item) =>
-    item.answers.filter((answer) => !["correct", "open"].includes(outcomes(answer)[0])).length;
-  const failed = (item) => item.answers.some((a) => a.mode === "direct" && outcomes(a)[0] !== "correct");
+    item.answers.filter((answer) => !["correct", "open"].includes(answer.outcomes[0])).length;
+  const failed = (item) => item.answers.some((a) => a.mode === "direct" && a.outcomes[0] !== "correct");
   const flips = (item) => (form.mode.value ? [item.flips?.[form.mode.value]].filter(Boolean) : Object.values(item.flips ?? {}));
 
   function words(item) {
@@ -58,7 +61,7 @@
     task: [["", "all"], ...all((item) => [item.task]).map((x) => [x, x])],
     model: [["", "all"], ...all((item) => [item.model]).map((x) => [x, x])],
     mode: [["", "any"], ...inOrder(data.modes, all((item) => item.answers.map((a) => a.mode))).map((x) => [x, x])],
-    verdict: [["", "any"], ...inOrder(Object.keys(SIGNS), all((item) => item.answers.flatMap(outcomes))).map((x) => [x, x === "open" ? "not judged yet" : x])],
+    verdict: [["", "any"], ...inOrder(Object.keys(SIGNS), all((item) => item.answers.flatMap((a) => a.outcomes))).map((x) => [x, x === "open" ? "not judged yet" : x])],
     cause: [["", "any"], ...all((item) => item.causes ?? []).sort().map((x) => [x, x])],
     flip: [["", "all"], ["any", "changed"], ["lost", "got worse"], ["gained", "got better"]],
     judges: [["", "all"], ["differ", "disagree"]],
@@ -83,7 +86,7 @@
       && (!cause || (item.causes ?? []).includes(cause))
       && (!judges || item.differs)
       && (!flip || flips(item).some((one) => flip === "any" || one === flip))
-      && (!(mode || verdict) || item.answers.some((a) => (!mode || a.mode === mode) && (!verdict || outcomes(a).includes(verdict))))
+      && (!(mode || verdict) || item.answers.some((a) => (!mode || a.mode === mode) && (!verdict || a.outcomes.includes(verdict))))
       && wanted.every((word) => textOf(item).includes(word));
     const found = data.items.filter(fits);
     const key = SORTS[form.sort.value]?.[1];
@@ -143,7 +146,7 @@
   }
 
   function tile(item, answer) {
-    const said = outcomes(answer);
+    const said = answer.outcomes;
     const alt = `${label(answer)}: picture, ${said.join(", ")}`;
     return el("div", { class: "tile" },
       answer.image ? picture(answer, alt, true) : el("div", { class: "words" }, answer.text ?? answer.error ?? answer.finish),
@@ -161,7 +164,7 @@
     const target = targetOf(item);
     const node = el("article", {
       class: "item", tabindex: "0", "aria-posinset": i + 1, "aria-setsize": shown.length, "aria-current": i === chosen ? "true" : undefined,
-      "aria-label": `${item.task} ${item.sample}, ${item.model}: ${item.answers.map((a) => `${label(a)} ${outcomes(a).join(" ")}`).join(", ")}`,
+      "aria-label": `${item.task} ${item.sample}, ${item.model}: ${item.answers.map((a) => `${label(a)} ${a.outcomes.join(" ")}`).join(", ")}`,
     },
       el("h3", {}, el("a", { href: link(item), tabindex: "-1" }, `${item.task} ${item.sample}`), ...badges(item),
         el("span", { class: "rest" }, [item.model, item.repeat ? `repeat ${item.repeat}` : "", target && `target ${target}`].filter(Boolean).join(" · "))),
