@@ -103,7 +103,9 @@ def opened(browser: Any, url: str, requests: list[str]) -> tuple[Any, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
@@ -136,7 +138,8 @@ def main() -> None:
         for name, found in changes.items():
             print(f"{name}: median {median(found):.0f} ms, worst {max(found):.0f} ms")
         frames.sort()
-        print(f"scrolling: a frame takes {median(frames):.0f} ms, 99 % at most {frames[len(frames) * 99 // 100]:.0f} ms")
+        most = frames[len(frames) * 99 // 100]
+        print(f"scrolling: a frame takes {median(frames):.0f} ms, 99 % at most {most:.0f} ms")
     finally:
         shutil.rmtree(folder)
 

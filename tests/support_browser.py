@@ -12,10 +12,16 @@ from typing import Any
 
 import pytest
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 DESKTOP, PHONE = (1300, 900), (390, 844)
 
 
@@ -50,11 +56,15 @@ class Tab:
         self.close()
         self.page = self.browser.new_page(viewport={"width": size[0], "height": size[1]})
         self.page.set_default_timeout(10_000)
-        self.page.on("console", lambda said: said.type in ("error", "warning") and self.faults.append(said.text))
+        self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(url)
         return self.page
+
+    def _said(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(message.text)
 
     def until(self, expression: str) -> None:
         """Wait until JavaScript says yes; asked from outside, since the pages' policy forbids to evaluate."""

@@ -41,7 +41,10 @@ def ask(
     port: int, path: str, body: Any = None, method: str = "", **headers: str
 ) -> tuple[int, str, dict[str, str]]:
     """Return status, text and headers of an answer; header names are written with underscores."""
-    given = {"Host": f"127.0.0.1:{port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    given = {
+        "Host": f"127.0.0.1:{port}",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
     data = None if body is None else body if isinstance(body, str) else json.dumps(body)
     if data is not None:
         given = {"Content-Type": "application/json", **given}

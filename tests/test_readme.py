@@ -110,5 +110,8 @@ def test_every_command_and_mode_is_named() -> None:
         "compare",
         "power",
         "probe",
+        "report",
+        "view",
+        "plot",
     ):
         assert f"unisandbox {command}" in README

@@ -1,7 +1,8 @@
 """A person's labels of pictures: what to show, how they are kept, and how far judges agree with them.
 
 What is labelled is a picture held against a target under a rubric, never a trial: the same picture in two
-modes is asked about once. Labels are JSON lines in the run folder; of several for one picture the last counts.
+modes is asked about once. Labels are JSON lines in the run folder; of several for one picture the last
+counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -53,7 +53,7 @@ class Agreement:
 
 
 def questions(folder: Path) -> list[Question]:
-    """Return what there is to label in a run, in a fixed order that has nothing to do with mode or verdict."""
+    """Return what there is to label in a run, in a fixed order that says nothing of mode or verdict."""
     found = {question.id: question for question, _, _ in _judged(folder)}
     return [found[name] for name in sorted(found)]
 
@@ -77,7 +77,7 @@ def read_labels(folder: Path) -> dict[str, str]:
 
 
 def add_label(folder: Path, question: Question, label: str) -> None:
-    """Append a label in one write; raises UsageError for a word that is none, RunFolderError for a full disk."""
+    """Append a label in one write; raises UsageError for a word that is none, RunFolderError."""
     if label not in CHOICES:
         raise UsageError(f"The label is {label!r}, expected one of {', '.join(CHOICES)}.")
     line = {
@@ -132,15 +132,10 @@ def _agreement(judge: str, labels: Mapping[str, str], said: Mapping[str, str]) -
 
 def _judged(folder: Path) -> Iterator[tuple[Question, str, str]]:
     """Yield every verdict about a picture that is there: the question, the judge, the outcome."""
-    pictures = {
-        line["key"]: line.get("image")
-        for line in read_lines(folder / GENERATIONS, warn=False)
-    }
+    pictures = {line["key"]: line.get("image") for line in read_lines(folder / GENERATIONS, warn=False)}
     images = folder / IMAGES
     there = {path.name for path in images.iterdir()} if images.is_dir() else set()
-    verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for line in read_lines(folder / VERDICTS, warn=False):
-        verdicts[line["key"], line["judge"]] = line
+    verdicts = {(line["key"], line["judge"]): line for line in read_lines(folder / VERDICTS, warn=False)}
     for (key, judge), line in verdicts.items():
         if (image := pictures.get(key)) in there:
             rubric, target = str(line.get("rubric", "")), line.get("target", {})

@@ -27,7 +27,7 @@ def test_every_sample_stands_once_with_every_mode_side_by_side() -> None:
     run_words(modes=ALL)
     report = read()
     assert [item.sample for item in report.items] == [f"s{n}" for n in range(1, 7)]
-    assert [item.id for item in report.items][0] == "words/painter/s1"
+    assert report.items[0].id == "words/painter/s1"
     for item in report.items:
         assert [answer.mode for answer in item.answers] == ALL
         assert not item.causes and not item.flips and not item.differs

@@ -72,8 +72,8 @@ def test_names_fold_behind_their_joints(text: str, width: int, lines: list[str])
 def test_contrasts_fit_80_columns_and_no_number_is_cut() -> None:
     lines = printed(contrasts.rich_table([LONG], 80), 80)
     assert lines[1].split() == [
-        "forward_", "cot", "-", "direct", "0.12", "0.60", "+0.48", "[+0.40,", "+0.53]", "<0.001", "<0.001", "*",
-        "192",
+        "forward_", "cot", "-", "direct", "0.12", "0.60", "+0.48", "[+0.40,", "+0.53]", "<0.001", "<0.001",
+        "*", "192",
     ]  # fmt: skip
     assert lines[2] == "retrieval" and max(map(len, lines)) <= 80
     assert len(printed(contrasts.rich_table([LONG], 120), 120)) == 2

@@ -122,8 +122,11 @@ def test_embedded_pictures_are_the_files() -> None:
     page = Page(write_report([Path("run")], Path("all.html"), embed=True))
     assert len(page.data["pictures"]) == 5 and lost not in page.data["pictures"]
     for name, url in page.data["pictures"].items():
-        assert base64.b64decode(url.removeprefix("data:image/png;base64,")) == Path("run/images", name).read_bytes()
-    assert "1 pictures are not there any more" in page.text
+        assert (
+            base64.b64decode(url.removeprefix("data:image/png;base64,"))
+            == Path("run/images", name).read_bytes()
+        )
+    assert "1 picture is not there any more" in page.text
 
 
 def test_the_same_run_gives_the_same_bytes() -> None:
@@ -148,5 +151,7 @@ def test_an_unfinished_run_says_so() -> None:
 
 def test_a_page_that_cannot_be_written() -> None:
     run_words()
-    with pytest.raises(RunFolderError, match=r"nowhere/x.html cannot be written: No such file or directory. Name"):
+    with pytest.raises(
+        RunFolderError, match=r"nowhere/x.html cannot be written: No such file or directory. Name"
+    ):
         write_report([Path("run")], Path("nowhere/x.html"))

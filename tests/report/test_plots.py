@@ -36,7 +36,9 @@ def test_gap_rows_hold_the_scores_and_what_they_come_to() -> None:
 
 def test_every_judge_of_pictures_has_a_row_and_shares_the_judge_of_words() -> None:
     made = results(
-        cell(judge="a", score=score(0.3)), cell(judge="b", score=score(0.4)), cell(mode="answer", judge="rules")
+        cell(judge="a", score=score(0.3)),
+        cell(judge="b", score=score(0.4)),
+        cell(mode="answer", judge="rules"),
     )
     rows = charts.gap(made)
     assert [(row.judge, [mark.value for mark in row.marks]) for row in rows] == [

@@ -184,7 +184,10 @@ def test_pictures_that_are_gone_are_said_to_be(url: str, tab: Tab) -> None:
     shutil.rmtree("run/images")
     page = tab.open(written("run"))
     assert "24 pictures are not there any more" in page.inner_text("main")
-    assert "the picture's file is gone" in page.text_content("#list") and page.evaluate("document.images.length") == 0
+    assert (
+        "the picture's file is gone" in page.text_content("#list")
+        and page.evaluate("document.images.length") == 0
+    )
 
 
 def test_an_embedded_page_needs_no_folder(url: str, tab: Tab) -> None:

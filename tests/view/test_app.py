@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support_report import hostile_run
-from tests.support_run import run_words
 from tests.support_run import plugins as plugins
+from tests.support_run import run_words
 from tests.support_run import words as words
 from tests.support_view import ask, serving
 from unisandbox.labels import questions, read_labels

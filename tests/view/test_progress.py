@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support_backends import Painter
-from tests.support_run import run_words
 from tests.support_run import plugins as plugins
+from tests.support_run import run_words
 from tests.support_run import words as words
 from unisandbox.records import Generation, Request
 from unisandbox.view.progress import Follower, Runs
@@ -31,7 +31,7 @@ def test_a_run_is_followed_as_it_grows() -> None:
     one = follower.progress()
     assert one.asked == half["generations.jsonl"].count(b"\n") and one.state == "running"
     os.utime(folder / "run.json", (1, 1))
-    for name, text in logs.items():
+    for name in logs:
         os.utime(folder / name, (1, 1))
     assert follower.progress().state == "stopped"
     for name, text in logs.items():

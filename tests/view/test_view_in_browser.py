@@ -10,8 +10,8 @@ import pytest
 from tests.support_browser import PHONE, Tab
 from tests.support_browser import browser as browser
 from tests.support_browser import tab as tab
-from tests.support_run import run_words
 from tests.support_run import plugins as plugins
+from tests.support_run import run_words
 from tests.support_run import words as words
 from tests.support_view import serving
 from unisandbox.labels import questions, read_labels
@@ -93,7 +93,9 @@ def test_a_label_that_cannot_be_kept_is_said_to_be(url: str, tab: Tab) -> None:
     (RUN / "labels.jsonl").mkdir()
     page.keyboard.press("y")
     page.wait_for_selector("#problem:not([hidden])")
-    assert "Not kept: error: runs/one/labels.jsonl cannot be written: Is a directory" in page.text_content("#problem")
+    assert "Not kept: error: runs/one/labels.jsonl cannot be written: Is a directory" in page.text_content(
+        "#problem"
+    )
     assert page.text_content("#state").startswith("picture 1 of 6 · 0 labelled")
     assert all("400 (Bad Request)" in fault for fault in tab.faults)
     tab.faults.clear()

@@ -28,7 +28,10 @@ examples:
   unisandbox compare runs/before runs/after               what got better or worse
   unisandbox probe --tasks math_1                         what is readable inside, before words and pictures
   unisandbox report                                       the latest run as a page to leaf through
-  unisandbox view                                         all runs in the browser: live, side by side, labelling
+  unisandbox view                                         all runs in the browser: live, compared, labelled
+
+exit codes: 0 done, 1 a model, judge or comparison failed, 2 bad usage, 3 coverage below --min-coverage,
+130 interrupted
 """
 
 RUN_EXAMPLES = """\
@@ -456,9 +459,7 @@ def _add_plot(commands: Any) -> None:
         "  unisandbox plot runs/night --kind attribution --columns 2 -o causes.svg\n"
         "  unisandbox plot runs/before runs/after --tasks math_* -o gap.png\n",
     )
-    plot.add_argument(
-        "runs", type=Path, nargs="*", metavar="RUN", help="run folders; default: the latest"
-    )
+    plot.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="run folders; default: the latest")
     plot.add_argument(
         "--kind",
         choices=["gap", "attribution"],

@@ -1,7 +1,6 @@
 """``unisandbox report``: the page about a run, or several."""
 
 import argparse
-import sys
 
 from unisandbox.api import latest_folder
 from unisandbox.errors import UsageError

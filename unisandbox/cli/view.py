@@ -2,6 +2,7 @@
 
 import argparse
 import socket
+from contextlib import suppress
 
 from unisandbox.api import RUNS
 from unisandbox.errors import UsageError
@@ -26,10 +27,8 @@ def view(arguments: argparse.Namespace) -> int:
     listener = _listener(arguments.port)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/ shows {root}. Ctrl-C ends it.", flush=True)
     config = uvicorn.Config(make_app(root), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
-    try:
+    with suppress(KeyboardInterrupt):  # how it is meant to end
         uvicorn.Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:  # how it is meant to end
-        pass
     return 0
 
 

@@ -173,9 +173,7 @@ def _items(runs: Sequence[Shown]) -> Iterator[Item]:
             units[key] = line["unit"]
             answers.setdefault(key, []).append(answer)
             if answer.mode == "direct" and answer.passes is False:
-                causes.setdefault(key, []).extend(
-                    why.get((line["task"], line["model"], line["sample"]), ())
-                )
+                causes.setdefault(key, []).extend(why.get((line["task"], line["model"], line["sample"]), ()))
     order = {ask["task"]: place for run in reversed(runs) for place, ask in enumerate(run.about["asks"])}
     for key in sorted(answers, key=lambda key: (order[key[0]], *key)):
         yield _item(key, units[key], answers[key], causes.get(key, ()), len(runs) - 1)

@@ -68,12 +68,8 @@ def report_page(
 ) -> str:
     """Return the page. ``bases``: where the pictures of each run lie; ``links``: more for its head."""
     several = len(report.runs) > 1
-    rows = [
-        row for run in report.runs for row in charts.gap(run.results, run.name if several else "")
-    ]
-    bars = [
-        bar for run in report.runs for bar in charts.bars(run.attribution, run.name if several else "")
-    ]
+    rows = [row for run in report.runs for row in charts.gap(run.results, run.name if several else "")]
+    bars = [bar for run in report.runs for bar in charts.bars(run.attribution, run.name if several else "")]
     return render(
         "report.html.jinja",
         styles=("base.css", "report.css"),
@@ -108,7 +104,10 @@ def render(
         "base-uri 'none'; form-action 'none'"
     )
     environment = Environment(
-        loader=PackageLoader("unisandbox.report", "web"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("unisandbox.report", "web"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template(template).render(
         style=Markup(style), script=Markup(script), policy=policy, **given

@@ -58,22 +58,21 @@ def save(figure: Figure, path: Path) -> None:
         raise UsageError(f"-o {path}: {error.strerror or error}.") from None
 
 
-def plot(kind: str, folders: Sequence[Path], path: Path, *, columns: int = 1, only: Patterns = {}) -> None:
+def plot(kind: str, folders: Sequence[Path], path: Path, *, columns: int, only: Patterns) -> None:
     """Draw a chart of runs; raises UsageError when there is nothing to draw, or nowhere to write it."""
     from matplotlib import rc_context
 
     check_path(path)
-    settings = {"svg.hashsalt": "unisandbox", "pdf.fonttype": 42, "font.size": 8, "hatch.linewidth": 0.5}
-    with rc_context(settings):
+    with rc_context(
+        {"svg.hashsalt": "unisandbox", "pdf.fonttype": 42, "font.size": 8, "hatch.linewidth": 0.5}
+    ):
         save(KINDS[kind](folders, WIDTHS[columns], only), path)
 
 
 def gap(folders: Sequence[Path], width: float, only: Patterns) -> Figure:
-    """Scores of each task and model on one axis, with intervals and guessing: what understanding could give."""
+    """Scores of each task and model on one axis, with intervals, guessing, and what they come to."""
     rows = [
-        row
-        for folder in folders
-        for row in charts.gap(load_run(folder).only(**only), folder.resolve().name)
+        row for folder in folders for row in charts.gap(load_run(folder).only(**only), folder.resolve().name)
     ]
     _check(rows, f"no cell with a score in {', '.join(charts.GAP_MODES)}")
     figure, axes = _empty(rows, width, 0.15 * len(charts.GAP_MODES) + 0.12)

@@ -108,16 +108,22 @@ def foldable(text: str, style: str = "") -> Text:
 
     class Name(Text):
         def wrap(self, console: Console, width: int, **settings: Any) -> Lines:
-            if settings.get("no_wrap") or len(self.plain) <= width:
+            if settings.get("no_wrap"):
                 return super().wrap(console, width, **settings)
-            lines = [""]
-            for part in re.findall(r"[^-_:,/ ]*[-_:,/ ]?", self.plain):
-                if lines[-1] and part and len(lines[-1]) + len(part.rstrip()) > width:
-                    lines.append("")
-                lines[-1] += part
-            return Text("\n".join(lines), style=self.style).wrap(console, width, **settings)
+            words = ["\n".join(_pieces(word, width)) for word in self.plain.split(" ")]
+            return Text(" ".join(words), style=self.style).wrap(console, width, **settings)
 
     return Name(text, style=style)
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """Return a word in lines that end behind joints, as long as the width allows."""
+    lines = [""]
+    for part in re.findall(r"[^-_:,/]*[-_:,/]|[^-_:,/]+", word):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 def rich_table(results: Results) -> Table:
@@ -144,9 +150,7 @@ def rich_table(results: Results) -> Table:
             texts[0] = ""
             if cell.model == before.model and "model" in shown:
                 texts[1] = ""
-        table.add_row(
-            *(foldable(text, _style(name, cell)) for name, text in zip(shown, texts, strict=True))
-        )
+        table.add_row(*(foldable(text, _style(name, cell)) for name, text in zip(shown, texts, strict=True)))
         before = cell
     return table
 

@@ -17,6 +17,8 @@ from unisandbox.run_log import GENERATIONS, RUN, VERDICTS, read_json
 ALIVE = 30.0
 """Seconds after its last line for which a run counts as running."""
 
+_NEEDED = {GENERATIONS: ("key", "finish"), VERDICTS: ("key", "judge", "outcome")}
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -109,9 +111,9 @@ class Follower:
                 self._read_to[name] += len(line)
                 try:
                     value = orjson.loads(line)
-                    _ = value["key"], value["finish"] if name == GENERATIONS else (value["judge"], value["outcome"])
-                    found.append(value)
-                except (orjson.JSONDecodeError, KeyError, TypeError):
+                    if all(word in value for word in _NEEDED[name]):
+                        found.append(value)
+                except (orjson.JSONDecodeError, TypeError):
                     continue
         return found
 
