@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from tests.support_run import lines, run_words
 from tests.support_run import plugins as plugins
 from tests.support_run import words as words
 from unisandbox.errors import RunFolderError, UsageError
-from unisandbox.labels import add_label, agreement, export, questions, read_labels
+from unisandbox.labels import add_label, export, questions, read_labels, standings
 from unisandbox.stats import cohens_kappa, wilson
 
 RUN = Path("run")
@@ -98,19 +96,18 @@ def test_a_folder_that_cannot_be_written() -> None:
 def test_the_export_holds_what_calibrate_reads() -> None:
     label_all()
     add_label(RUN, questions(RUN)[0], "unsure")
-    rows = list(csv.DictReader(io.StringIO(export(RUN))))
-    assert list(rows[0]) == ["file", "rubric", "target", "label"]
+    rows = lines(export(RUN).name)
     assert len(rows) == len(questions(RUN)) - 1
     for row in rows:
-        assert (RUN / row["file"]).is_file() and row["rubric"] == "words"
-        shown = picture_number(Path(row["file"]).name)
-        assert row["label"] == ("yes" if json.loads(row["target"]) == {"answer": shown} else "no")
+        assert list(row) == ["file", "rubric", "target", "label"] and row["rubric"] == "words"
+        shown = picture_number(row["file"])
+        assert row["label"] == ("yes" if row["target"] == {"answer": shown} else "no")
 
 
 def test_a_judge_that_is_right_agrees() -> None:
-    assert agreement(RUN) == []
+    assert standings(RUN) == []
     label_all()
-    (one,) = agreement(RUN)
+    (one,) = standings(RUN)
     n = len(questions(RUN))
     assert (one.judge, one.n, one.agreed.value, one.kappa.value) == ("reader", n, 1.0, 1.0)
     assert one.table["yes", "no"] == one.table["no", "yes"] == 0
@@ -118,7 +115,7 @@ def test_a_judge_that_is_right_agrees() -> None:
 
 def test_agreement_and_kappa_are_those_of_the_counts() -> None:
     label_all(0, 3)
-    (one,) = agreement(RUN)
+    (one,) = standings(RUN)
     table = one.table
     assert table["yes", "no"] + table["no", "yes"] == 2 and sum(table.values()) == one.n
     assert one.agreed.value == pytest.approx(1 - 2 / one.n)
@@ -139,5 +136,5 @@ def test_what_has_no_verdict_or_no_clear_label_is_left_out() -> None:
         return line | {"outcome": "error"} if match else line
 
     rewrite("run", "verdicts.jsonl", failed)
-    (one,) = agreement(RUN)
+    (one,) = standings(RUN)
     assert one.n == len(questions(RUN)) - 2

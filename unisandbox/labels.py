@@ -7,10 +7,7 @@ counts.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +20,7 @@ from unisandbox.records import Fields
 from unisandbox.run_log import GENERATIONS, IMAGES, VERDICTS, read_lines
 from unisandbox.stats import Estimate, cohens_kappa, wilson
 
-LABELS, EXPORT = "labels.jsonl", "labels.csv"
+LABELS, EXPORT = "labels.jsonl", "calibrate.jsonl"
 CHOICES = ("yes", "no", "unsure")
 
 
@@ -39,7 +36,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class Standing:
     """How one judge stands to a person's labels; those unsure, or without a verdict, are left out."""
 
     judge: str
@@ -96,38 +93,41 @@ def add_label(folder: Path, question: Question, label: str) -> None:
         raise RunFolderError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
-def export(folder: Path) -> str:
-    """Return the labels as CSV for ``calibrate --labels``: file, rubric, target, label; without the unsure.
+def export(folder: Path) -> Path:
+    """Write the labels as ``calibrate --images RUN/images --labels FILE`` reads them; return the file.
 
-    Files are relative to the run folder, where ``labels.csv`` belongs.
+    JSON lines with file, rubric, target and label (yes or no; the unsure are left out). Raises
+    RunFolderError.
     """
-    labels = read_labels(folder)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "rubric", "target", "label"))
-    for one in questions(folder):
-        if (label := labels.get(one.id)) in ("yes", "no"):
-            target = json.dumps(one.target, ensure_ascii=False, sort_keys=True)
-            writer.writerow((f"{IMAGES}/{one.image}", one.rubric, target, label))
-    return text.getvalue()
+    labels, path = read_labels(folder), folder / EXPORT
+    lines = [
+        {"file": one.image, "rubric": one.rubric, "target": one.target, "label": label}
+        for one in questions(folder)
+        if (label := labels.get(one.id)) in ("yes", "no")
+    ]
+    try:
+        path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return path
 
 
-def agreement(folder: Path) -> list[Agreement]:
+def standings(folder: Path) -> list[Standing]:
     """Return how every judge stands to the labels; nothing where there are none."""
     labels = read_labels(folder)
     verdicts: dict[str, dict[str, str]] = {}
     for question, judge, outcome in _judged(folder) if labels else ():
         if labels.get(question.id) in ("yes", "no") and outcome != "error":
             verdicts.setdefault(judge, {})[question.id] = "yes" if outcome == "correct" else "no"
-    return [_agreement(judge, labels, said) for judge, said in sorted(verdicts.items())]
+    return [_standing(judge, labels, said) for judge, said in sorted(verdicts.items())]
 
 
-def _agreement(judge: str, labels: Mapping[str, str], said: Mapping[str, str]) -> Agreement:
+def _standing(judge: str, labels: Mapping[str, str], said: Mapping[str, str]) -> Standing:
     pairs = [(labels[name], verdict) for name, verdict in said.items()]
     same, n = sum(a == b for a, b in pairs), len(pairs)
     table = {(a, b): pairs.count((a, b)) for a in ("yes", "no") for b in ("yes", "no")}
     first, second = zip(*pairs, strict=True)
-    return Agreement(judge, n, Estimate(same / n, *wilson(same, n), n), cohens_kappa(first, second), table)
+    return Standing(judge, n, Estimate(same / n, *wilson(same, n), n), cohens_kappa(first, second), table)
 
 
 def _judged(folder: Path) -> Iterator[tuple[Question, str, str]]:

@@ -68,7 +68,8 @@ def test_hostile_words_stay_words() -> None:
         ("script", "application/json"), ("script", ""),
     ]  # fmt: skip
     assert not [(t, a) for t, a in page.tags if any(name.startswith("on") or name == "style" for name in a)]
-    assert not [t for t, _ in page.tags if t in ("img", "iframe", "object", "base", "link")]
+    assert not [t for t, _ in page.tags if t in ("img", "iframe", "object", "base")]
+    assert [a for t, a in page.tags if t == "link"] == [{"rel": "icon", "href": "data:,"}]
     (item, *_) = page.data["items"]
     for answer in item["answers"]:
         assert (answer["prompt"], answer["target"]) == (HOSTILE, HOSTILE)

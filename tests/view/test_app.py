@@ -87,7 +87,7 @@ def test_labels_are_kept_at_once(port: int) -> None:
     (judge,) = json.loads(ask(port, "/label/one/agreement")[1])
     assert (judge["judge"], judge["n"]) == ("reader", 2)
     assert ask(port, "/label/one/export", {})[0] == 200
-    assert (RUN / "labels.csv").read_text().count("\n") == 3
+    assert (RUN / "calibrate.jsonl").read_text().count("\n") == 2
     assert {one["name"]: one["labels"] for one in json.loads(ask(port, "/runs.json")[1])}["one"] == 2
     assert "Judges and a person" in ask(port, "/run/one/")[1]
 

@@ -72,7 +72,7 @@ def test_labels_by_keyboard_survive_a_reload(url: str, tab: Tab) -> None:
     tab.until("document.querySelector('#state').textContent.includes('1 unsure')")
     assert read_labels(RUN)[second] == "unsure"
     page.click("#export")
-    tab.until("document.querySelector('#exported').textContent.includes('labels.csv')")
+    tab.until("document.querySelector('#exported').textContent.includes('calibrate.jsonl')")
     page.click("#agreement summary")
     tab.until("document.querySelector('#agreement table').textContent.includes('reader')")
     assert third not in read_labels(RUN)

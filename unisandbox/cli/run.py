@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
-from unisandbox.errors import UnisandboxError, UsageError, unknown
+from unisandbox.errors import UsageError, unknown
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.table import foldable, legend, rich_table
 from unisandbox.results import Results
@@ -119,7 +119,7 @@ def _write_page(folder: Path, errors: Console) -> None:
 
     try:
         path = write_report([folder])
-    except UnisandboxError as error:
+    except Exception as error:  # whatever it is: the run is done, and its table printed
         errors.print(f"warning: no report: {error}")
     else:
         errors.print(Text.assemble("Look at it: ", (str(path), f"link {path.resolve().as_uri()}")))

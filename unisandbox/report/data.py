@@ -14,7 +14,7 @@ from typing import Any
 from unisandbox.attribution import Attribution, attribute
 from unisandbox.contrast import Contrast, between_modes, between_runs
 from unisandbox.errors import UsageError
-from unisandbox.labels import Agreement, agreement
+from unisandbox.labels import Standing, standings
 from unisandbox.modes import MODES
 from unisandbox.results import Results, load_run
 from unisandbox.rubric import say
@@ -101,7 +101,7 @@ class Shown:
     results: Results
     attribution: Attribution | None
     """None when nothing was asked directly."""
-    agreement: tuple[Agreement, ...]
+    standings: tuple[Standing, ...]
     """How judges stand to a person's labels; empty when there are none."""
 
     @property
@@ -141,7 +141,7 @@ def _shown(folder: Path) -> Shown:
     causes = None
     with suppress(UsageError):  # nothing was asked directly
         causes = attribute(folder)
-    return Shown(folder, about, load_run(folder), causes, tuple(agreement(folder)))
+    return Shown(folder, about, load_run(folder), causes, tuple(standings(folder)))
 
 
 def _contrasts(runs: Sequence[Shown]) -> Iterator[tuple[str, Sequence[Contrast]]]:

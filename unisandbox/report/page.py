@@ -11,6 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -50,7 +51,7 @@ def write_report(folders: Sequence[Path], path: Path | None = None, *, embed: bo
     text = report_page(report, bases, pictures=dict(_embedded(report)) if embed else {})
     beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="replace")  # half a character
         os.replace(beside, path)
     except OSError as error:
         raise RunFolderError(
@@ -103,15 +104,17 @@ def render(
         f"img-src 'self' file: data:; connect-src {talks}; "
         "base-uri 'none'; form-action 'none'"
     )
-    environment = Environment(
-        loader=PackageLoader("unisandbox.report", "web"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return (
+        _environment()
+        .get_template(template)
+        .render(style=Markup(style), script=Markup(script), policy=policy, **given)
     )
-    return environment.get_template(template).render(
-        style=Markup(style), script=Markup(script), policy=policy, **given
-    )
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("unisandbox.report", "web")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def _joined(names: Sequence[str]) -> str:

@@ -21,13 +21,13 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from unisandbox.catalog import Rubrics
-from unisandbox.errors import RunFolderError, UnisandboxError
-from unisandbox.labels import CHOICES, EXPORT, add_label, agreement, export, questions, read_labels
+from unisandbox.errors import UnisandboxError
+from unisandbox.labels import CHOICES, Question, add_label, export, questions, read_labels, standings
 from unisandbox.plugins import installed
 from unisandbox.report.data import read_report
 from unisandbox.report.page import MIME, render, report_page
 from unisandbox.rubric import say
-from unisandbox.run_log import IMAGES
+from unisandbox.run_log import GENERATIONS, IMAGES, VERDICTS
 from unisandbox.view.progress import Runs
 
 HOSTS = ("127.0.0.1", "localhost")
@@ -95,6 +95,7 @@ class _Viewer:
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
+        self._questions: dict[Path, tuple[tuple[int, ...], dict[str, Question]]] = {}
 
     def _folder(self, name: str) -> Path:
         """Return the folder of a run by its name; only what is listed can be asked for."""
@@ -102,6 +103,14 @@ class _Viewer:
         if folder is None:
             raise HTTPException(404, f"There is no run {name!r} in {self._runs.root}.")
         return folder
+
+    def _asked(self, folder: Path) -> dict[str, Question]:
+        """Return what there is to label, read again only when a log has grown."""
+        logs = [folder / name for name in (GENERATIONS, VERDICTS)]
+        sizes = tuple(path.stat().st_size for path in logs if path.exists())
+        if folder not in self._questions or self._questions[folder][0] != sizes:
+            self._questions[folder] = sizes, {one.id: one for one in questions(folder)}
+        return self._questions[folder][1]
 
     def list_runs(self, request: Request) -> Response:
         """All runs, with a bar for those that go on."""
@@ -149,7 +158,7 @@ class _Viewer:
         folder = self._folder(name)
         asked = [
             {"id": one.id, "image": one.image, "rubric": one.rubric, "target": say(one.target)}
-            for one in questions(folder)
+            for one in self._asked(folder).values()
         ]
         data = {
             "images": f"/run/{quote(name)}/images/",
@@ -173,8 +182,7 @@ class _Viewer:
         """Keep one label."""
         folder = self._folder(request.path_params["name"])
         given = await _object(request)
-        known = {one.id: one for one in questions(folder)}
-        question = known.get(str(given.get("id")))
+        question = self._asked(folder).get(str(given.get("id")))
         if question is None:
             raise HTTPException(404, "There is no such picture to label in this run any more.")
         add_label(folder, question, str(given.get("label")))
@@ -182,19 +190,15 @@ class _Viewer:
 
     def export(self, request: Request) -> Response:
         """Write the labels where ``calibrate --labels`` reads them."""
-        path = self._folder(request.path_params["name"]) / EXPORT
-        try:
-            path.write_text(export(path.parent), encoding="utf-8")
-        except OSError as error:
-            raise RunFolderError(f"{path} cannot be written: {error.strerror or error}.") from None
-        return _json({"path": str(path)})
+        path = export(self._folder(request.path_params["name"]))
+        return _json({"images": str(path.parent / IMAGES), "labels": str(path)})
 
     def agreement(self, request: Request) -> Response:
         """How every judge stands to the labels."""
         return _json(
             [
                 {"judge": one.judge, "n": one.n, "agreed": asdict(one.agreed), "kappa": asdict(one.kappa)}
-                for one in agreement(self._folder(request.path_params["name"]))
+                for one in standings(self._folder(request.path_params["name"]))
             ]
         )
 

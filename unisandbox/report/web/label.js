@@ -79,8 +79,8 @@
   $("agreement").addEventListener("toggle", () => { if ($("agreement").open) compare(); });
   $("export").addEventListener("click", async () => {
     try {
-      const { path } = await send("export", {});
-      $("exported").textContent = `written: ${path} · unisandbox calibrate --labels ${path}`;
+      const { images, labels } = await send("export", {});
+      $("exported").textContent = `unisandbox calibrate JUDGE --images ${images} --labels ${labels}`;
     } catch (error) {
       tell(`Not exported: ${error.message}`);
     }
