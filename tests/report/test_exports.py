@@ -15,7 +15,8 @@ from rich.table import Table
 from tests.report.test_table import MODELS, WIDE, cell, gap, results
 from unisandbox.contrast import Contrast
 from unisandbox.report import contrasts
-from unisandbox.report.table import export, foldable
+from unisandbox.report.names import Name
+from unisandbox.report.table import export
 
 LONG = Contrast(
     "forward_retrieval", "knowledge", "cot - direct", "tiny", "sprite",
@@ -65,7 +66,7 @@ def test_markdown_is_one_table_whatever_is_in_it() -> None:
 def test_names_fold_behind_their_joints(text: str, width: int, lines: list[str]) -> None:
     table = Table(box=None, show_header=False, padding=0)
     table.add_column(overflow="fold")
-    table.add_row(foldable(text))
+    table.add_row(Name(text))
     assert printed(table, width) == lines
 
 

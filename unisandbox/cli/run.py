@@ -15,7 +15,8 @@ from rich.text import Text
 from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
 from unisandbox.errors import UsageError, unknown
 from unisandbox.options import RunOptions, option_names
-from unisandbox.report.table import foldable, legend, rich_table
+from unisandbox.report.names import Name
+from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
 from unisandbox.stats import resolved, samples_needed
 from unisandbox.yaml_file import YamlFile
@@ -170,7 +171,7 @@ def dry_run(options: RunOptions) -> int:
         judges = ", ".join(judge.label for judge in ask.judges)
         words = {"task": ask.task.name, "mode": ask.mode.name, "model": ask.model.label, "judge": judges}
         counts = (str(ask.units), str(ask.trials), str(ask.trials * len(ask.judges)))
-        table.add_row(*(foldable(words[name]) for name in names), *counts, f"{ask.chance.score:.2f}")
+        table.add_row(*(Name(words[name]) for name in names), *counts, f"{ask.chance.score:.2f}")
     Console().print(table)
     calls = sum(ask.trials * len(ask.judges) for ask in matrix.asks)
     pictures = Counter(ask.mode.output for ask in matrix.asks for _ in range(ask.trials))

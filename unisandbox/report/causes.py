@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from unisandbox.attribution import SPLIT, Attribution, Causes
-from unisandbox.report.table import foldable, rows_as, texts_as
+from unisandbox.report.table import rows_as, texts_as
 from unisandbox.stats import Estimate
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def rich_table(attribution: Attribution) -> Table:
     """Return the table for a terminal; what stands in the row above is not repeated."""
     from rich.table import Table
 
+    from unisandbox.report.names import Name
+
     shown = columns(attribution)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:
@@ -86,7 +88,7 @@ def rich_table(attribution: Attribution) -> Table:
             while before and same < end and texts[same] == before[same]:
                 same += 1
             short = ["" if place < same else text for place, text in enumerate(texts)]
-            table.add_row(*(foldable(text, _style(n)) for n, text in zip(shown, short, strict=True)))
+            table.add_row(*(Name(text, _style(n)) for n, text in zip(shown, short, strict=True)))
             before = texts
     return table
 

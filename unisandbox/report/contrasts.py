@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unisandbox.contrast import Contrast
-from unisandbox.report.table import foldable, texts_as
+from unisandbox.report.table import texts_as
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,6 +66,8 @@ def rich_table(contrasts: Sequence[Contrast], width: int = ROOMY) -> Table:
     """Return the table for a terminal of so many characters."""
     from rich.table import Table
 
+    from unisandbox.report.names import Name
+
     shown = columns(contrasts)
     table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=width < ROOMY)
     for name in shown:
@@ -77,7 +79,7 @@ def rich_table(contrasts: Sequence[Contrast], width: int = ROOMY) -> Table:
         )
     for one in contrasts:
         table.add_row(
-            *(foldable(text, _style(name, one)) for name, text in zip(shown, row(one, shown), strict=True))
+            *(Name(text, _style(name, one)) for name, text in zip(shown, row(one, shown), strict=True))
         )
     return table
 

@@ -126,14 +126,19 @@ def _digest(text: str) -> str:
 
 
 def _data(report: Report, bases: Sequence[str], pictures: Mapping[str, str]) -> Markup:
-    """Return the samples as JSON that cannot end the block it stands in."""
+    """Return the samples, and where their pictures are."""
     data = {
         "runs": [{"name": run.name, "base": base} for run, base in zip(report.runs, bases, strict=True)],
         "modes": list(MODES),
         "items": report.items,
         "pictures": pictures,
     }
-    text = orjson.dumps(data, default=_lean, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
+    return block(data)
+
+
+def block(value: Any) -> Markup:
+    """Return JSON that cannot end the block of the page that it stands in."""
+    text = orjson.dumps(value, default=_lean, option=orjson.OPT_PASSTHROUGH_DATACLASS).decode()
     return Markup(text.replace("<", "\\u003c"))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,7 @@ from unisandbox.records import Score
 from unisandbox.results import Cell, Results
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.containers import Lines
     from rich.table import Table
-    from rich.text import Text
 
 EXPORTED = ("md", "csv", "latex", "json")
 
@@ -102,33 +98,11 @@ def row(cell: Cell, shown: Sequence[str]) -> list[str]:
     return [texts[name] for name in shown]
 
 
-def foldable(text: str, style: str = "") -> Text:
-    """Return a name that a narrow column folds behind its joints (``_ - : , /``) rather than anywhere."""
-    from rich.text import Text
-
-    class Name(Text):
-        def wrap(self, console: Console, width: int, **settings: Any) -> Lines:
-            if settings.get("no_wrap"):
-                return super().wrap(console, width, **settings)
-            words = ["\n".join(_pieces(word, width)) for word in self.plain.split(" ")]
-            return Text(" ".join(words), style=self.style).wrap(console, width, **settings)
-
-    return Name(text, style=style)
-
-
-def _pieces(word: str, width: int) -> list[str]:
-    """Return a word in lines that end behind joints, as long as the width allows."""
-    lines = [""]
-    for part in re.findall(r"[^-_:,/]*[-_:,/]|[^-_:,/]+", word):
-        if lines[-1] and len(lines[-1]) + len(part) > width:
-            lines.append("")
-        lines[-1] += part
-    return lines
-
-
 def rich_table(results: Results) -> Table:
     """Return the table for a terminal; numbers are never folded."""
     from rich.table import Table
+
+    from unisandbox.report.names import Name
 
     shown = shown_columns(results.cells)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -150,7 +124,7 @@ def rich_table(results: Results) -> Table:
             texts[0] = ""
             if cell.model == before.model and "model" in shown:
                 texts[1] = ""
-        table.add_row(*(foldable(text, _style(name, cell)) for name, text in zip(shown, texts, strict=True)))
+        table.add_row(*(Name(text, _style(name, cell)) for name, text in zip(shown, texts, strict=True)))
         before = cell
     return table
 

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -25,7 +24,7 @@ from unisandbox.errors import UnisandboxError
 from unisandbox.labels import CHOICES, Question, add_label, export, questions, read_labels, standings
 from unisandbox.plugins import installed
 from unisandbox.report.data import read_report
-from unisandbox.report.page import MIME, render, report_page
+from unisandbox.report.page import MIME, block, render, report_page
 from unisandbox.rubric import say
 from unisandbox.run_log import GENERATIONS, IMAGES, VERDICTS
 from unisandbox.view.progress import Runs
@@ -82,12 +81,7 @@ def _as_text(request: Request, error: Exception) -> Response:
 
 
 def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS), media_type="application/json")
-
-
-def _block(value: Any) -> Markup:
-    """Return JSON that cannot end the block it stands in."""
-    return Markup(orjson.dumps(value).decode().replace("<", "\\u003c"))
+    return Response(orjson.dumps(value), media_type="application/json")
 
 
 class _Viewer:
@@ -121,7 +115,7 @@ class _Viewer:
                 scripts=("base.js", "runs.js"),
                 connect=True,
                 root=self._runs.root,
-                data=_block([asdict(one) for one in self._runs.progress()]),
+                data=block([asdict(one) for one in self._runs.progress()]),
             )
         )
 
@@ -174,7 +168,7 @@ class _Viewer:
                 scripts=("base.js", "label.js"),
                 connect=True,
                 name=name,
-                data=_block(data),
+                data=block(data),
             )
         )
 
