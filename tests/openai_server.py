@@ -330,6 +330,7 @@ async def _torn_off() -> AsyncIterator[bytes]:
 def serving(mind: Mind | None = None, port: int = 0, **about: Any) -> Iterator[Server]:
     """Run a server on a port, by default a free one, on a thread of its own."""
     server = Server(mind or Mind(), **about)
+    server.mind.answer(Asked((Turn("user", "wake up"),), "text"))  # what it knows takes a second to gather
     config = uvicorn.Config(server.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=0)
     runner = uvicorn.Server(config)
     with socket.socket() as listening:

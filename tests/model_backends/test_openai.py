@@ -88,7 +88,11 @@ def answer(server: Server, options: str = "", **about: Any) -> Generation:
 def test_scores_pictures_and_thoughts_are_those_of_the_same_model_in_process(
     server: Server, endpoint: str
 ) -> None:
-    same: dict[str, Any] = {"tasks": TASKS, "modes": ("direct", "cot", "answer", "recall", "caption"), "limit": 8}
+    same: dict[str, Any] = {
+        "tasks": TASKS,
+        "modes": ("direct", "cot", "answer", "recall", "caption"),
+        "limit": 8,
+    }
     here = run(models=ORACLE, out="here", **same)
     there = run(models=model(server, f"think=think=true,endpoint={endpoint}"), out="there", **same)
     assert told(there) == told(here)
