@@ -143,7 +143,7 @@ class Command:
                     self._stopped(stopped)
                     alone = len(flying) == 1
                     for key, (request, folder) in flying.items():
-                        shutil.rmtree(folder)
+                        shutil.rmtree(folder, ignore_errors=True)
                         stops[key] += 1
                         if alone and stops[key] > 1:
                             reason = f"the worker stopped twice on this request: it {stopped}"
@@ -164,7 +164,7 @@ class Command:
                 except WorkerError as error:
                     fault = fault or str(error)
                 finally:
-                    shutil.rmtree(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
         finally:
             if flying:  # nobody waits for these any more, so their answers must not come later
                 self._drop()
@@ -280,9 +280,9 @@ def command_words(cmd: str, python: str = "") -> list[str]:
         raise UsageError(f"model command: cmd={cmd}: {error}.") from None
     if not words:
         raise UsageError("model command: cmd= is empty. Expected a command line, such as cmd=worker.py.")
-    if script := words[0].endswith(".py"):
-        if not Path(words[0]).is_file():
-            raise UsageError(f"model command: cmd={cmd}: there is no file {words[0]}.")
+    script = words[0].endswith(".py")
+    if script and not Path(words[0]).is_file():
+        raise UsageError(f"model command: cmd={cmd}: there is no file {words[0]}.")
     if script or python:
         words.insert(0, str(Path(python).expanduser()) if python else sys.executable)
     if shutil.which(words[0]) is None:

@@ -126,8 +126,9 @@ class Worker:
         if not self._warned and line.strip():
             self._warned = True
             print(
-                f"warning: model command: the worker printed on stdout what is no JSON object: {_plain(line)!r}. "
-                "It is in the log; stdout is for answers alone, so print to stderr (docs/command.md).",
+                f"warning: model command: the worker printed what is no JSON object on stdout: "
+                f"{_plain(line)!r}. It is in the log; stdout is for answers alone, so print to stderr "
+                "(docs/command.md).",
                 file=sys.stderr,
             )
 
