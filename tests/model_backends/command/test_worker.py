@@ -117,12 +117,14 @@ def test_chatter_goes_to_the_log_and_is_warned_of_once(
 
 
 def test_close_ends_the_input_and_waits(start: Start, tmp_path: Path) -> None:
-    worker = start("""
+    worker = start(
+        """
 hello()
 for request in asked():
     pass
 open("ended", "w").close()
-""".replace("ended", str(tmp_path / "ended")))
+""".replace("ended", str(tmp_path / "ended"))
+    )
     worker.receive(LONG)
     worker.close(patience=LONG)
     assert (tmp_path / "ended").exists()

@@ -1,0 +1,48 @@
+"""A worker: a model of your own behind two pipes. Copy it, and put your model into `answer`.
+
+    unisandbox run --tasks math_1 --modes answer --models command:cmd=examples/command_worker.py
+
+This one paints as many dots as the prompt's first number says, and counts them when it sees them.
+"""
+
+import json
+import os
+import random
+import re
+import sys
+
+from PIL import Image, ImageDraw
+
+SPOTS = [(x, y) for y in range(32, 256, 64) for x in range(32, 256, 64)]
+answers = os.fdopen(os.dup(1), "w")  # stdout is for answers alone,
+os.dup2(2, 1)  # so whatever libraries print goes to the log
+
+
+def say(**line):
+    print(json.dumps(line), file=answers, flush=True)
+
+
+def answer(request):
+    turn = request["turns"][-1]
+    if turn["images"]:
+        seen = Image.open(turn["images"][0]).convert("RGB")
+        number = sum(seen.getpixel(spot) != (255, 255, 255) for spot in SPOTS)
+    else:
+        number = min(int(re.search(r"\d+|$", turn["text"]).group() or 1), len(SPOTS))
+    if request["output"] == "text":
+        return {"text": f"{number} dots"}
+    draws = random.Random(request["seed"])  # every random draw follows the seed
+    picture = Image.new("RGB", (256, 256), "white")
+    for x, y in draws.sample(SPOTS, number):
+        ImageDraw.Draw(picture).ellipse((x - 24, y - 24, x + 24, y + 24), fill=(draws.randrange(200), 80, 160))
+    picture.save(request["save_as"])
+    return {"image": request["save_as"], "thought": f"I see {number}." if request["think"] else None}
+
+
+say(protocol=1, model="dots", does=["image", "text", "think", "see"], versions={"python": sys.version})
+for line in sys.stdin:  # ends when UniSandbox has no more to ask
+    request = json.loads(line)
+    try:
+        say(key=request["key"], **answer(request))
+    except Exception as error:
+        say(key=request["key"], error=f"{type(error).__name__}: {error}")
