@@ -189,7 +189,9 @@ def main() -> None:
     def say(**line: Any) -> None:
         print(json.dumps(line), file=answers, flush=True)
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repo", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--checkpoint", default="ema.safetensors")

@@ -24,17 +24,14 @@ def say(**line):
 
 def answer(request):
     turn = request["turns"][-1]
-    if turn["images"]:
-        seen = Image.open(turn["images"][0]).convert("RGB")
-        number = sum(seen.getpixel(spot) != (255, 255, 255) for spot in SPOTS)
-    else:
-        number = min(int(re.search(r"\d+|$", turn["text"]).group() or 1), len(SPOTS))
+    number = min(int((re.findall(r"\d+", turn["text"]) or [1])[0]), len(SPOTS))
+    for path in turn["images"]:
+        number = sum(Image.open(path).convert("L").getpixel(spot) < 255 for spot in SPOTS)
     if request["output"] == "text":
         return {"text": f"{number} dots"}
-    draws = random.Random(request["seed"])  # every random draw follows the seed
     picture = Image.new("RGB", (256, 256), "white")
-    for x, y in draws.sample(SPOTS, number):
-        ImageDraw.Draw(picture).ellipse((x - 24, y - 24, x + 24, y + 24), fill=(draws.randrange(200), 80, 160))
+    for x, y in random.Random(request["seed"]).sample(SPOTS, number):  # every random draw follows the seed
+        ImageDraw.Draw(picture).ellipse((x - 24, y - 24, x + 24, y + 24), fill="teal")
     picture.save(request["save_as"])
     return {"image": request["save_as"], "thought": f"I see {number}." if request["think"] else None}
 

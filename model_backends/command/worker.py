@@ -22,6 +22,9 @@ from typing import IO, Any
 LONGEST = 1 << 24
 """Bytes of a line; what is longer is no answer."""
 
+ENDING = 10.0
+"""Seconds a worker that closed its output has to end by itself; those that hold much memory are slow."""
+
 WORDS = 3
 """Lines of the log that an error message quotes."""
 
@@ -134,7 +137,7 @@ class Worker:
 
     def _ended(self, timeout: float) -> str:
         try:
-            code = self._process.wait(0.5 if self._output_ended else 0)
+            code = self._process.wait(ENDING if self._output_ended else 0)
         except subprocess.TimeoutExpired:
             return (
                 "closed its output" if self._output_ended else f"gave no answer for {timeout:g} s (timeout=)"
@@ -148,7 +151,7 @@ class Worker:
         """Return the end of what this very process has left in the log, on one line."""
         with self._log.open("rb") as log:
             log.seek(max(self._begun, log.seek(0, os.SEEK_END) - 4096))
-            lines = [plain for line in log.read().splitlines() if (plain := _plain(line))]
+            lines = [plain for line in log.read().splitlines() if (plain := _plain(line)).strip("^~")]
         return f". Its last words: {' | '.join(lines[-WORDS:])}" if lines else ". It left no word"
 
 

@@ -148,7 +148,10 @@ def test_no_more_is_in_flight_than_asked_for(start: Start) -> None:
         """
 import itertools, threading, queue
 lines = queue.Queue()
-threading.Thread(target=lambda: [lines.put(line) for line in itertools.chain(asked(), [None])], daemon=True).start()
+def read():
+    for line in itertools.chain(asked(), [None]):
+        lines.put(line)
+threading.Thread(target=read, daemon=True).start()
 hello()
 while request := lines.get():
     time.sleep(0.05)  # long enough for more to come in, if more were sent

@@ -85,7 +85,8 @@ def test_a_signal_is_named(start: Start) -> None:
     assert said_at_the_end(worker).startswith("was killed by SIGKILL (out of memory?)")
 
 
-def test_a_closed_output_is_an_end(start: Start) -> None:
+def test_a_closed_output_is_an_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unisandbox.model_backends.command.worker.ENDING", SHORT)
     worker = start("hello(); os.close(1); time.sleep(1000)")
     assert said_at_the_end(worker).startswith("closed its output")
 
