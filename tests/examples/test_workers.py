@@ -221,6 +221,6 @@ def test_bagel_reports_errors_and_goes_on(bagel: Command) -> None:
     assert ask(bagel, "Draw.").image is not None
 
 
-def test_bagel_says_what_is_missing(checkout: Path) -> None:
+def test_bagel_says_what_is_missing(checkout: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"Its last words: there is no file .*/weights/other\.safetensors"):
-        Command(cmd=worker(checkout, "--checkpoint", "other.safetensors"))
+        Command(cmd=worker(checkout, "--checkpoint", "other.safetensors"), log=tmp_path / "log")
