@@ -173,7 +173,7 @@ def test_answers_to_an_abandoned_call_do_not_come_later(start: Start) -> None:
     backend = start()
     first = backend.generate([request("a"), request("b")])
     next(first)
-    first.close()
+    first.close()  # type: ignore[attr-defined]
     assert answers(backend, [request("c")])["c"].text == "to c"
 
 
