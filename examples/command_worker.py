@@ -38,7 +38,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"image": request["save_as"], "thought": f"I see {number}." if request["think"] else None}
 
 
-say(protocol=1, model="dots", does=["image", "text", "think", "see"], versions={"python": sys.version})
+say(
+    protocol=1,
+    model="dots",
+    does=["image", "text", "think", "see"],
+    versions={"python": sys.version.split()[0]},
+)
 for line in sys.stdin:  # ends when UniSandbox has no more to ask
     request = json.loads(line)
     try:
