@@ -10,7 +10,7 @@ def register_models(register: RegisterModel) -> None:
         "command",
         "unisandbox.model_backends.command.backend:Command",
         summary="a program of your own, in its own environment: JSON lines in and out",
-        does=("image", "text", "think", "see"),
+        does="unisandbox.model_backends.command:does",
     )
     register(
         "folder",

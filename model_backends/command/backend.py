@@ -19,12 +19,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unisandbox.errors import BackendError, UsageError, unknown
+from unisandbox.model_backends.command import DOES
 from unisandbox.model_backends.command.worker import Stopped, Worker
 from unisandbox.records import Fields, Finish, Generation, Image, Request
 
 Ability = Literal["image", "text", "think", "see"]
-DOES: tuple[Ability, ...] = ("image", "text", "think", "see")
-"""What a worker is taken to do where the options do not say."""
 
 
 class Hello(BaseModel):
@@ -154,7 +153,7 @@ class Command:
                     continue
                 if answer.key not in flying:
                     raise BackendError(
-                        f"model command: the worker answered the key {answer.key!r}, which it was not asked, "
+                        f"model 'command': the worker answered the key {answer.key!r}, which it was not asked, "
                         "or had answered."
                     )
                 self._stops = 0
@@ -176,11 +175,13 @@ class Command:
             self._worker = Worker(self._words, self._log)
             return _read(Hello, "first line", self._worker.receive(self._timeout))
         except OSError as error:
-            raise BackendError(f"model command: {self._words[0]} cannot be run: {error.strerror}.") from None
+            raise BackendError(
+                f"model 'command': {self._words[0]} cannot be run: {error.strerror}."
+            ) from None
         except Stopped as stopped:
             self._keep_log = True
             raise BackendError(
-                f"model command: the worker {stopped}. It had not said hello yet (docs/command.md). "
+                f"model 'command': the worker {stopped}. It had not said hello yet (docs/command.md). "
                 f"All it said: {self._log}"
             ) from None
 
@@ -202,7 +203,7 @@ class Command:
         self._stops += 1
         if self._stops > self._restarts:
             raise BackendError(
-                f"model command: the worker stopped {self._stops} times without an answer in between "
+                f"model 'command': the worker stopped {self._stops} times without an answer in between "
                 f"(restarts={self._restarts}). The last time it {stopped}. All it said: {self._log}"
             )
 
@@ -216,7 +217,7 @@ def _opened(log: Path | None) -> Path:
     try:
         log.open("ab").close()
     except OSError as error:
-        raise UsageError(f"model command: log={log}: cannot be written: {error.strerror}.") from None
+        raise UsageError(f"model 'command': log={log}: cannot be written: {error.strerror}.") from None
     return log
 
 
@@ -277,16 +278,18 @@ def command_words(cmd: str, python: str = "") -> list[str]:
     try:
         words = [str(Path(word).expanduser()) if word.startswith("~") else word for word in shlex.split(cmd)]
     except ValueError as error:
-        raise UsageError(f"model command: cmd={cmd}: {error}.") from None
+        raise UsageError(f"model 'command': cmd={cmd}: {error}.") from None
     if not words:
-        raise UsageError("model command: cmd= is empty. Expected a command line, such as cmd=worker.py.")
+        raise UsageError("model 'command': cmd= is empty. Expected a command line, such as cmd=worker.py.")
     script = words[0].endswith(".py")
     if script and not Path(words[0]).is_file():
-        raise UsageError(f"model command: cmd={cmd}: there is no file {words[0]}.")
+        raise UsageError(f"model 'command': cmd={cmd}: there is no file {words[0]}.")
     if script or python:
         words.insert(0, str(Path(python).expanduser()) if python else sys.executable)
     if shutil.which(words[0]) is None:
-        raise UsageError(f"model command: {words[0]} is no program: not there, or not executable (chmod +x).")
+        raise UsageError(
+            f"model 'command': {words[0]} is no program: not there, or not executable (chmod +x)."
+        )
     return words
 
 
@@ -304,7 +307,7 @@ def _read(kind: type[Line], what: str, message: Mapping[str, Any]) -> Line:
         if first["type"] == "extra_forbidden":
             fault = unknown("field", field, kind.model_fields)
         raise BackendError(
-            f"model command: the worker's {what} is none the protocol knows: {fault.rstrip('.')}. It was: "
+            f"model 'command': the worker's {what} is none the protocol knows: {fault.rstrip('.')}. It was: "
             f"{str(dict(message))[:200]} (docs/command.md)."
         ) from None
 
@@ -317,6 +320,6 @@ def _check_abilities(hello: Hello, does: Sequence[Ability]) -> None:
     can, planned = set(hello.does), set(does or DOES)
     if planned - can or (can - planned and not does):
         raise UsageError(
-            f"model command: the worker {hello.model!r} does {'+'.join(hello.does)}, and the run was planned "
+            f"model 'command': the worker {hello.model!r} does {'+'.join(hello.does)}, and the run was planned "
             f"for {'+'.join(does or DOES)}. Say so: command:...,does={'+'.join(hello.does)}"
         )

@@ -129,7 +129,7 @@ class Worker:
         if not self._warned and line.strip():
             self._warned = True
             print(
-                f"warning: model command: the worker printed what is no JSON object on stdout: "
+                f"warning: model 'command': the worker printed what is no JSON object on stdout: "
                 f"{_plain(line)!r}. It is in the log; stdout is for answers alone, so print to stderr "
                 "(docs/command.md).",
                 file=sys.stderr,

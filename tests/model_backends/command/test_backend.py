@@ -284,7 +284,7 @@ def test_restarts_without_an_answer_in_between_are_limited(start: Start, tmp_pat
         list(backend.generate([request(str(number)) for number in range(10)]))
     message = str(error.value)
     assert message.startswith(
-        "model command: the worker stopped 3 times without an answer in between (restarts=2). "
+        "model 'command': the worker stopped 3 times without an answer in between (restarts=2). "
         "The last time it ended with exit code 3. Its last words: no luck. All it said: "
     )
     assert lives(tmp_path / "worker.py") == 3
@@ -320,7 +320,7 @@ def test_an_answer_that_is_none_ends_the_run(start: Start, answer: str, fault: s
     with pytest.raises(BackendError) as error:
         list(backend.generate([request("a")]))
     assert str(error.value).startswith(
-        f"model command: the worker's answer is none the protocol knows: {fault}"
+        f"model 'command': the worker's answer is none the protocol knows: {fault}"
     )
 
 
@@ -338,7 +338,7 @@ def test_a_worker_that_dies_at_start(start: Start) -> None:
     with pytest.raises(BackendError) as error:
         start("import no_such_library")
     message = str(error.value)
-    assert message.startswith("model command: the worker ended with exit code 1. Its last words: ")
+    assert message.startswith("model 'command': the worker ended with exit code 1. Its last words: ")
     assert "ModuleNotFoundError: No module named 'no_such_library'. It had not said hello yet" in message
     assert "import no_such_library" in Path(message.split("All it said: ")[1]).read_text()
     assert "\n" not in message
@@ -357,7 +357,7 @@ def test_a_hello_that_is_none(start: Start, hello: str, fault: str) -> None:
     with pytest.raises(BackendError) as error:
         start(f"{hello}; time.sleep(1000)")
     assert str(error.value).startswith(
-        f"model command: the worker's first line is none the protocol knows: {fault}"
+        f"model 'command': the worker's first line is none the protocol knows: {fault}"
     )
 
 
@@ -366,7 +366,7 @@ def test_what_the_worker_does_must_be_what_the_run_was_planned_for(start: Start)
     with pytest.raises(UsageError) as error:
         start(hello)
     assert str(error.value) == (
-        "model command: the worker 'test' does image+text, and the run was planned for image+text+think+see. "
+        "model 'command': the worker 'test' does image+text, and the run was planned for image+text+think+see. "
         "Say so: command:...,does=image+text"
     )
     with pytest.raises(UsageError, match="was planned for image\\+see"):
@@ -408,10 +408,10 @@ def test_python_files_are_run_by_python(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("cmd", "message"),
     [
-        ("", "model command: cmd= is empty. Expected a command line, such as cmd=worker.py."),
-        ("sh -c 'exit", "model command: cmd=sh -c 'exit: No closing quotation."),
-        ("missing.py --size 5", "model command: cmd=missing.py --size 5: there is no file missing.py."),
-        ("./missing", "model command: ./missing is no program: not there, or not executable (chmod +x)."),
+        ("", "model 'command': cmd= is empty. Expected a command line, such as cmd=worker.py."),
+        ("sh -c 'exit", "model 'command': cmd=sh -c 'exit: No closing quotation."),
+        ("missing.py --size 5", "model 'command': cmd=missing.py --size 5: there is no file missing.py."),
+        ("./missing", "model 'command': ./missing is no program: not there, or not executable (chmod +x)."),
     ],
 )
 def test_what_cannot_be_run(in_tmp: Path, cmd: str, message: str) -> None:
@@ -423,7 +423,9 @@ def test_what_cannot_be_run(in_tmp: Path, cmd: str, message: str) -> None:
 def test_an_executable_that_is_none(in_tmp: Path) -> None:
     Path("worker").write_bytes(b"\x00\x01")
     Path("worker").chmod(0o755)
-    with pytest.raises(BackendError, match=r"^model command: \./worker cannot be run: Exec format error\.$"):
+    with pytest.raises(
+        BackendError, match=r"^model 'command': \./worker cannot be run: Exec format error\.$"
+    ):
         Command(cmd="./worker")
 
 

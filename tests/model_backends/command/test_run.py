@@ -154,7 +154,7 @@ def test_a_worker_that_dies_at_start_is_one_clear_line(
     Path("worker.py").write_text("import no_such_library\n")
     assert main([*MATH, "--models", "command:cmd=worker.py,log=log", "--modes", "answer"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: model command: the worker ended with exit code 1. Its last words: ")
+    assert error.startswith("error: model 'command': the worker ended with exit code 1. Its last words: ")
     assert error.endswith("No module named 'no_such_library'. It had not said hello yet (docs/command.md). "
                           "All it said: log\n")  # fmt: skip
     assert error.count("\n") == 1

@@ -113,7 +113,7 @@ def test_chatter_goes_to_the_log_and_is_warned_of_once(
     assert worker.receive(LONG)["model"] == "test"
     assert (tmp_path / "log").read_bytes() == (shown + b"\n") * 3
     warning = capsys.readouterr().err
-    assert warning.count("warning: model command: the worker printed what is no JSON object on stdout") == 1
+    assert warning.count("warning: model 'command': the worker printed what is no JSON object on stdout") == 1
     assert "print to stderr (docs/command.md)" in warning and warning.count("\n") == 1
 
 
