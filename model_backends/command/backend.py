@@ -153,8 +153,8 @@ class Command:
                     continue
                 if answer.key not in flying:
                     raise BackendError(
-                        f"model 'command': the worker answered the key {answer.key!r}, which it was not asked, "
-                        "or had answered."
+                        f"model 'command': the worker answered the key {answer.key!r}, which it was not "
+                        "asked, or had answered."
                     )
                 self._stops = 0
                 _, folder = flying.pop(answer.key)
@@ -320,6 +320,6 @@ def _check_abilities(hello: Hello, does: Sequence[Ability]) -> None:
     can, planned = set(hello.does), set(does or DOES)
     if planned - can or (can - planned and not does):
         raise UsageError(
-            f"model 'command': the worker {hello.model!r} does {'+'.join(hello.does)}, and the run was planned "
-            f"for {'+'.join(does or DOES)}. Say so: command:...,does={'+'.join(hello.does)}"
+            f"model 'command': the worker {hello.model!r} does {'+'.join(hello.does)}, and the run was "
+            f"planned for {'+'.join(does or DOES)}. Say so: command:...,does={'+'.join(hello.does)}"
         )

@@ -366,8 +366,8 @@ def test_what_the_worker_does_must_be_what_the_run_was_planned_for(start: Start)
     with pytest.raises(UsageError) as error:
         start(hello)
     assert str(error.value) == (
-        "model 'command': the worker 'test' does image+text, and the run was planned for image+text+think+see. "
-        "Say so: command:...,does=image+text"
+        "model 'command': the worker 'test' does image+text, and the run was planned for "
+        "image+text+think+see. Say so: command:...,does=image+text"
     )
     with pytest.raises(UsageError, match="was planned for image\\+see"):
         start(hello, does=("image", "see"))

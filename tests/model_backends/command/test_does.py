@@ -21,7 +21,7 @@ def test_all_or_what_is_said() -> None:
 
 def test_modes_it_cannot_do_are_not_asked(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("worker.py").touch()
-    plan = "run --tasks math_1 --modes answer caption render --dry-run --models".split()
+    plan = ["run", "--tasks", "math_1", "--modes", "answer", "caption", "render", "--dry-run", "--models"]
     assert main([*plan, "command:cmd=worker.py,does=image,draws=sandbox"]) == 0
     out = capsys.readouterr().out
     assert "not supported: math_1 answer" in out and "not supported: math_1 caption" in out
