@@ -85,22 +85,28 @@ def checked_options(
 
     ``complete`` also asks for every option that has no default.
     """
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    }
+    parameters = options_of(factory)
     for name in options:
         if name not in parameters:
             raise UsageError(f"{what}: {unknown('option', name, parameters)}")
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
     if missing and complete:
         raise UsageError(f"{what} needs the option{'s' * (len(missing) > 1)} {', '.join(missing)}=...")
-    hints = _hints(factory)
+    hints = hints_of(factory)
     return {name: _typed(what, name, hints.get(name, Any), value) for name, value in options.items()}
 
 
-def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+def options_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the options a factory takes, by name."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    }
+
+
+def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a factory's options."""
     function = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
     return get_type_hints(function, include_extras=True)
 
