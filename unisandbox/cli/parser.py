@@ -36,7 +36,7 @@ examples:
   unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
   unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
-  unisandbox run --models 'command:cmd=worker.py --size 512,python=~/envs/mine/bin/python'
+  unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
