@@ -36,6 +36,8 @@ class Hello(BaseModel):
     does: tuple[Ability, ...]
     in_flight: Annotated[int, Field(ge=1)] = 2
     """Two, so that it finds the next request when it is done with one."""
+    weights: str | None = None
+    """A digest."""
 
 
 class Answer(BaseModel):
@@ -103,7 +105,7 @@ class Command:
     def describe(self) -> Fields:
         """What the worker said of itself, and how it was started."""
         return {
-            **self._hello.model_dump(mode="json"),
+            **self._hello.model_dump(mode="json", exclude_none=True),
             "command": shlex.join(self._words),
             "in_flight": self._in_flight,
         }
@@ -186,8 +188,11 @@ class Command:
             ) from None
 
     def _running(self) -> Worker:
-        if self._worker is None:
-            self._start()
+        if self._worker is None and (now := self._start()).weights != self._hello.weights:
+            raise BackendError(
+                f"model 'command': started again, the worker has other weights ({now.weights}) than before "
+                f"({self._hello.weights}). Run the same command in another folder, or with --fresh."
+            )
         assert self._worker is not None
         return self._worker
 

@@ -306,6 +306,12 @@ for number, request in enumerate(asked()):
     assert len(answers(backend, [request(str(number)) for number in range(5)])) == 5
 
 
+def test_other_weights_after_a_restart_end_the_run(start: Start) -> None:
+    backend = start("hello(weights='old' if first_life() else 'new'); next(asked()); os._exit(1)")
+    with pytest.raises(BackendError, match=r"has other weights \(new\) than before \(old\)"):
+        list(backend.generate([request("a")]))
+
+
 @pytest.mark.parametrize(
     ("answer", "fault"),
     [
