@@ -7,6 +7,12 @@ from unisandbox.hookspecs import RegisterModel, hookimpl
 def register_models(register: RegisterModel) -> None:
     """Register the backends."""
     register(
+        "command",
+        "unisandbox.model_backends.command.backend:Command",
+        summary="a program of your own, in its own environment: JSON lines in and out",
+        does="unisandbox.model_backends.command:does",
+    )
+    register(
         "folder",
         "unisandbox.model_backends.folder:Folder",
         summary="replays pictures, thoughts and answers made elsewhere",

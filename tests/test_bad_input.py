@@ -95,6 +95,10 @@ def pictures(stack: ExitStack) -> None:
         (folder / f"s{number}.png").write_bytes(data[:20] if number == 3 else data)
 
 
+def worker_without_library(stack: ExitStack) -> None:
+    Path("worker.py").write_text("import no_such_library\n")
+
+
 def plugin(code: str) -> Arrange:
     """Install one more plugin."""
 
@@ -301,6 +305,13 @@ CASES = [
         RUN.replace("painter", "folder:path=pictures").replace("answer", "direct"),
         ("Coverage 0.83", "unreadable: words/direct/s3.png", "unisandbox resume run"),
         3,
+    ),
+    Case(
+        "a worker that dies at start",
+        worker_without_library,
+        RUN.replace("painter", "command:cmd=worker.py,log=log"),
+        ("the worker ended with exit code 1", "No module named 'no_such_library'", "All it said: log"),
+        1,
     ),
     # the run folder
     Case("truncated last line of a run log", run_before(tear_last_line), RUN, (), 0),

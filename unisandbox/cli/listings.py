@@ -30,7 +30,8 @@ def models(arguments: argparse.Namespace) -> int:
     ]
     _print(["model", "does", "draws", "", "plugin"], rows)
     print(
-        "\nOptions: --models NAME:KEY=VALUE,KEY=VALUE; draws=sandbox|any says what any model draws.",
+        "\nOptions: --models NAME:KEY=VALUE,KEY=VALUE; draws=sandbox|any says what any model draws. "
+        "Those of one model: unisandbox models show NAME",
         file=sys.stderr,
     )
     return 0

@@ -36,6 +36,7 @@ examples:
   unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
   unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
+  unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
@@ -210,10 +211,26 @@ def _add_listings(commands: Any) -> None:
             help="a dataset option, such as folder=DIR for published_*; may be given again",
         )
     tasks.set_defaults(patterns=[])
-    _command(commands, "models", "listings:models", "list model backends and what they can do")
+    _add_models(commands)
     _command(commands, "judges", "listings:judges", "list judges, what they read, and rubrics")
     _command(commands, "plugins", "listings:plugins", "list plugins: status, version and error of each")
     _command(commands, "version", "version:version", "print the version")
+
+
+def _add_models(commands: Any) -> None:
+    models = _command(
+        commands,
+        "models",
+        "listings:models",
+        "list model backends and what they can do; show the options of one",
+        "examples:\n  unisandbox models\n  unisandbox models show oracle\n",
+    )
+    actions = models.add_subparsers(metavar="ACTION")
+    _command(actions, "list", "listings:models", "list model backends and what they can do")
+    show = _command(
+        actions, "show", "model_details:show_model", "one model: abilities, options with their defaults, help"
+    )
+    show.add_argument("names", nargs="+", metavar="MODEL", help="names, as `unisandbox models` lists them")
 
 
 def _add_data(commands: Any) -> None:
