@@ -25,7 +25,11 @@ QUESTIONS = (
 
 
 def asked(
-    *turns: Turn | str, key: str = "a", seed: int = 3, output: Output = "image", images: tuple[Image, ...] = ()
+    *turns: Turn | str,
+    key: str = "a",
+    seed: int = 3,
+    output: Output = "image",
+    images: tuple[Image, ...] = (),
 ) -> Request:
     """Return a request of these turns, the user's where they are texts."""
     put = tuple(turn if isinstance(turn, Turn) else Turn("user", turn, images) for turn in turns)
@@ -135,4 +139,82 @@ def save_janus(folder: Path) -> Path:
     model.save_pretrained(folder)
     reads = JanusImageProcessorPil(size={"height": 48, "width": 48})
     JanusProcessor(reads, words, chat_template=CHAT, num_image_tokens=36).save_pretrained(folder)
+    return folder
+
+
+def save_emu3(folder: Path) -> Path:
+    """Write an Emu3 that draws 32 x 32 pixels as 4 lines of 4 tokens."""
+    from transformers import Emu3Config, Emu3ForConditionalGeneration, Emu3ImageProcessor, Emu3Processor
+
+    seen = [f"<|visual token {number:06d}|>" for number in range(64)]
+    words = tokenizer(
+        [
+            "<pad>",
+            "<bos>",
+            "<eos>",
+            "<image>",
+            "<boi>",
+            "<eoi>",
+            "<wrapper>",
+            "<|extra_200|>",
+            "<eof>",
+            *seen,
+        ],
+        {
+            "image_token": "<image>",
+            "boi_token": "<boi>",
+            "eoi_token": "<eoi>",
+            "image_wrapper_token": "<wrapper>",
+            "eof_token": "<eof>",
+        },
+        padding_side="left",
+    )
+    config = Emu3Config(
+        vq_config={
+            "codebook_size": 64,
+            "embed_dim": 4,
+            "latent_channels": 4,
+            "base_channels": 32,
+            "channel_multiplier": [1, 2, 2, 1],
+            "num_res_blocks": 1,
+            "hidden_size": 32,
+            "attn_resolutions": [3],
+            "num_attention_heads": 1,
+        },
+        text_config={
+            "vocab_size": len(words),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 1024,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        vocabulary_map=dict(words.get_vocab()),
+    )
+    shaken(Emu3ForConditionalGeneration(config)).save_pretrained(folder)
+    reads = Emu3ImageProcessor(min_pixels=32 * 32, max_pixels=32 * 32)
+    chat = (
+        CHAT.replace("{{bos_token}}", "")
+        .replace("<|User|>", "USER: ")
+        .replace("<|Assistant|>", " ASSISTANT:")
+    )
+    Emu3Processor(reads, words, chat_template=chat).save_pretrained(folder)
+    return folder
+
+
+def save_adapter(base: Path, folder: Path) -> Path:
+    """Write a LoRA, with random weights, of the language model of a checkpoint."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForImageTextToText
+
+    model = AutoModelForImageTextToText.from_pretrained(base)
+    targets = r".*language_model.*\.(q_proj|v_proj)|.*text_model.*\.(q_proj|v_proj)"
+    adapted = get_peft_model(
+        model, LoraConfig(r=2, lora_alpha=8, target_modules=targets, init_lora_weights=False)
+    )
+    adapted.save_pretrained(folder)
     return folder

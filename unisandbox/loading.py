@@ -100,7 +100,9 @@ def device_named(who: str, name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"{who}: device={name}: {reason} Use auto, cpu, or a device of this machine.") from None
+        raise UsageError(
+            f"{who}: device={name}: {reason} Use auto, cpu, or a device of this machine."
+        ) from None
     return device
 
 

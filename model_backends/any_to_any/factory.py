@@ -39,7 +39,8 @@ def any_to_any(
     for a checkpoint that cannot be loaded or does not draw, UsageError for one or a device that is not there.
     """
     from unisandbox.model_backends.any_to_any.backend import AnyToAny
-    from unisandbox.model_backends.any_to_any.families import Sampling, load
+    from unisandbox.model_backends.any_to_any.families import NAME, Sampling, load
+    from unisandbox.model_backends.any_to_any.rows import Rows
 
     family = load(
         model,
@@ -51,4 +52,12 @@ def any_to_any(
         sampling=Sampling(guidance_scale, temperature, top_k),
         image_size=image_size,
     )
-    return AnyToAny(family, batch_size=batch_size, temperature=text_temperature, max_tokens=max_tokens)
+    rows = Rows(
+        family.model,
+        family.processor.tokenizer,
+        who=NAME,
+        batch_size=batch_size,
+        temperature=text_temperature,
+        max_tokens=max_tokens,
+    )
+    return AnyToAny(family, rows)
