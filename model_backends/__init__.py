@@ -13,6 +13,12 @@ def register_models(register: RegisterModel) -> None:
         does=("image", "text", "see"),
     )
     register(
+        "diffusers",
+        "unisandbox.model_backends.diffusers.factory:diffusers",
+        summary="any diffusers pipeline (model=HUB_NAME_OR_FOLDER), words by rewriter=LANGUAGE_MODEL",
+        does=("image", "text"),
+    )
+    register(
         "folder",
         "unisandbox.model_backends.folder:Folder",
         summary="replays pictures, thoughts and answers made elsewhere",

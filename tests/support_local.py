@@ -218,3 +218,78 @@ def save_adapter(base: Path, folder: Path) -> Path:
     )
     adapted.save_pretrained(folder)
     return folder
+
+
+def save_pipeline(folder: Path) -> Path:
+    """Write a Stable Diffusion that draws 32 x 32 pixels."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    words = tokenizer(["<pad>", "<bos>", "<eos>"], model_max_length=77)
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(words),
+            hidden_size=32,
+            intermediate_size=37,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=77,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+        )
+    )
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        norm_num_groups=4,
+        cross_attention_dim=32,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )
+    images = AutoencoderKL(
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
+    StableDiffusionPipeline(
+        vae=shaken(images),
+        text_encoder=shaken(text),
+        tokenizer=words,
+        unet=shaken(unet),
+        scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_writer(folder: Path) -> Path:
+    """Write a language model with a chat template."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    words = tokenizer(["<pad>", "<bos>", "<eos>", "<|User|>", "<|Assistant|>"])
+    words.chat_template = (
+        "{{bos_token}}{% for m in messages %}{{'<|User|>' if m.role == 'user' else '<|Assistant|>'}}{{m.content}}"
+        "{% endfor %}{% if add_generation_prompt %}<|Assistant|>{% endif %}"
+    )
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    shaken(LlamaForCausalLM(config)).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder

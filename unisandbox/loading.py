@@ -27,6 +27,14 @@ _FIXES = {
 }
 
 
+def quiet() -> None:
+    """Keep what transformers tells its developers off the screen, and its bars; call it before other imports."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
 def needed(who: str, package: str, what_for: str) -> None:
     """Raise BackendError with the fix unless a package is installed."""
     if find_spec(package) is None:

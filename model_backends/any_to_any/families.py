@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LogitsProcessorList
-from transformers.utils import logging
 
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.loading import Precision, checkpoint, device_named, digest, needed, one_line
@@ -197,8 +196,6 @@ def load(
     place = checkpoint(NAME, model, "config.json")
     if device_map is not None:
         needed(NAME, "accelerate", f"device_map={device_map}")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     with one_line(NAME, model):
         kind = AutoConfig.from_pretrained(place, revision=revision).model_type
     if kind not in FAMILIES:

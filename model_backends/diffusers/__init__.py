@@ -1,0 +1,6 @@
+"""``diffusers``: any text-to-image pipeline of the library diffusers, alone or behind a model that rewrites.
+
+A pipeline draws and does nothing else: alone it is what shows which pictures can be drawn at all. With
+``rewriter=``, a language model writes the words, so that the pair is the baseline of the field in which
+understanding and drawing share no weights: the one works out what to draw, the other draws it.
+"""
