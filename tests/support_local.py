@@ -1,7 +1,8 @@
-"""Tiny models with random weights in the folders that ``save_pretrained`` writes, for the real way of loading."""
+"""Tiny models with random weights, in folders as ``save_pretrained`` writes them."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,7 @@ def save_adapter(base: Path, folder: Path) -> Path:
 
     model = AutoModelForImageTextToText.from_pretrained(base)
     targets = r".*language_model.*\.(q_proj|v_proj)|.*text_model.*\.(q_proj|v_proj)"
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")  # peft behind transformers
     adapted = get_peft_model(
         model, LoraConfig(r=2, lora_alpha=8, target_modules=targets, init_lora_weights=False)
     )
@@ -276,8 +278,8 @@ def save_writer(folder: Path) -> Path:
 
     words = tokenizer(["<pad>", "<bos>", "<eos>", "<|User|>", "<|Assistant|>"])
     words.chat_template = (
-        "{{bos_token}}{% for m in messages %}{{'<|User|>' if m.role == 'user' else '<|Assistant|>'}}{{m.content}}"
-        "{% endfor %}{% if add_generation_prompt %}<|Assistant|>{% endif %}"
+        "{{bos_token}}{% for m in messages %}{{'<|User|>' if m.role == 'user' else '<|Assistant|>'}}"
+        "{{m.content}}{% endfor %}{% if add_generation_prompt %}<|Assistant|>{% endif %}"
     )
     config = LlamaConfig(
         vocab_size=len(words),

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """A number format; ``auto``: that of the checkpoint."""
 
+_PACKAGE = re.compile(r"requires the (\w+) library|pip install (?:-U )?([\w.-]+)")
+"""How transformers and diffusers name a package that they miss."""
+
 _FIXES = {
     "accelerate": "pip install 'unisandbox[models]'",
     "peft": "pip install 'unisandbox[models]'",
@@ -28,7 +31,7 @@ _FIXES = {
 
 
 def quiet() -> None:
-    """Keep what transformers tells its developers off the screen, and its bars; call it before other imports."""
+    """Keep what transformers tells developers off the screen, and its bars; call it before other imports."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -79,8 +82,8 @@ def one_line(who: str, model: str) -> Iterator[None]:
         yield
     except ImportError as error:
         told = _flat(error)
-        found = re.search(r"requires? (?:the )?`?([A-Za-z][\w.-]*)", told)
-        package = found[1].strip("-._").lower() if found else str(error.name or "")
+        found = _PACKAGE.search(told)
+        package = (found[1] or found[2]).strip(".-").lower() if found else str(error.name or "")
         if not package or find_spec(package.replace("-", "_")) is not None:
             raise BackendError(f"{who}: model={model} cannot be loaded: {told}") from error
         raise BackendError(
@@ -109,7 +112,7 @@ def device_named(who: str, name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(
-            f"{who}: device={name}: {reason} Use auto, cpu, or a device of this machine."
+            f"{who}: device={name}: {reason}. Use auto, cpu, or a device of this machine."
         ) from None
     return device
 

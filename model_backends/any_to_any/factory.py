@@ -36,8 +36,8 @@ def any_to_any(
     out, guidance and ``top_k`` are those that the family's authors publish (Janus: 5 and 0; Emu3: 3 and
     2048). Words are the likeliest ones at ``text_temperature`` 0, and at most ``max_tokens`` of a thought or
     an answer. ``image_size``, in pixels a side, is for Emu3, whose pictures have any size. Raises
-    BackendError for a checkpoint that cannot be loaded or does not draw, UsageError for a folder or device that
-    is not there.
+    BackendError for a checkpoint that cannot be loaded or does not draw, UsageError for a folder or a device
+    that is not there.
     """
     quiet()
     from unisandbox.model_backends.any_to_any.backend import AnyToAny

@@ -76,8 +76,8 @@ class Family:
         """Return the conversation in the model's own form, open for its turn."""
         if self.processor.chat_template is None:
             raise BackendError(
-                f"{NAME}: this checkpoint has no chat template, so it cannot be asked in words: it only draws. "
-                "Ask it with --modes direct render, or name a checkpoint made for conversations."
+                f"{NAME}: this checkpoint has no chat template, so it cannot be asked in words: it only "
+                "draws. Ask it with --modes direct render, or name a checkpoint made for conversations."
             )
         messages = [
             {
@@ -200,8 +200,8 @@ def load(
         kind = AutoConfig.from_pretrained(place, revision=revision).model_type
     if kind not in FAMILIES:
         raise BackendError(
-            f"{NAME}: model={model} is of the kind {kind!r}, which does not draw. Of what transformers holds, "
-            f"{' and '.join(FAMILIES)} read and draw."
+            f"{NAME}: model={model} is of the kind {kind!r}, which does not draw. Of what transformers "
+            f"holds, {' and '.join(FAMILIES)} read and draw."
         )
     onto = {"device_map": device_map} if device_map else {}
     target = None if device_map else device_named(NAME, device)

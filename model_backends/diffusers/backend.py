@@ -52,13 +52,15 @@ class Diffusers:
         self._settings = dict(settings)
         self._rewriter = rewriter
         self._takes = _checked(model, pipeline, settings)
-        kind = type(pipeline).__name__
-        self._alone = ONE_BY_ONE.get(kind)
+        self._alone = ONE_BY_ONE.get(type(pipeline).__name__)
         self._batches = Batches(NAME, batch_size if self._alone is None else 1, filled=True)
         self.batch_size = max(self._batches.size, rewriter.batch_size if rewriter else 0)
-        self._parts = {
-            name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)
-        }
+        self._weights = digest(
+            (f"{name}.{inner}", weight)
+            for name, part in sorted(pipeline.components.items())
+            if isinstance(part, torch.nn.Module)
+            for inner, weight in part.state_dict().items()
+        )
 
     def describe(self) -> Fields:
         """What it is, how it draws, and on what."""
@@ -67,19 +69,16 @@ class Diffusers:
             for name in ("num_inference_steps", "guidance_scale", "true_cfg_scale", "height", "width")
             if name in self._takes
         }
+        wrote = self._rewriter.describe() if self._rewriter else {}
         return {
             "model": self._model,
             "pipeline": type(self._pipeline).__name__,
             "scheduler": type(getattr(self._pipeline, "scheduler", None)).__name__,
-            "weights": digest(
-                (f"{part}.{name}", weight)
-                for part, module in self._parts.items()
-                for name, weight in module.state_dict().items()
-            ),
+            "weights": "+".join(filter(None, (self._weights, str(wrote.get("weights", ""))))),
             "pictures": {**defaults, **self._settings},
             "seed_per_picture": True,
             "thinking": "two calls" if self._rewriter else "none",
-            "rewriter": self._rewriter.describe() if self._rewriter else None,
+            "rewriter": wrote,
             "device": device_label(self._pipeline.device),
             "dtype": number_format(self._pipeline.dtype),
             "batch_size": self._batches.size,
@@ -96,8 +95,8 @@ class Diffusers:
         words = [request for request in requests if request.prompt.output == "text"]
         if words and self._rewriter is None:
             raise UsageError(
-                f"{NAME}: a pipeline only draws. Name a model that writes the words with rewriter=, or ask it with "
-                "--modes direct render gold planted."
+                f"{NAME}: a pipeline only draws. Name a model that writes the words with rewriter=, or ask "
+                "with --modes direct render gold planted."
             )
         if self._rewriter:
             yield from self._rewriter.write(words)

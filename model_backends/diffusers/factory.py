@@ -46,13 +46,13 @@ def diffusers(
     rewriter_temperature: Annotated[float, Field(ge=0)] = 0.0,
     rewriter_max_tokens: Annotated[int, Field(ge=1)] = 1000,
 ) -> Backend:
-    """Return the backend for the pipeline ``model``: a hub name, or a folder as ``save_pretrained`` writes it.
+    """Return the backend for the pipeline ``model``: a hub name, or a folder that ``save_pretrained`` wrote.
 
     ``variant`` names files of weights such as ``fp16``. ``offload`` keeps on the device only the part that
     works; ``device_map`` (``balanced``) spreads the parts over several devices. ``dtype=auto`` is bfloat16 on
-    an accelerator and float32 on a CPU. ``batch_size`` is the most pictures at once; it is halved where memory
-    runs out. ``guidance`` is the pipeline's ``guidance_scale``, ``true_cfg`` its ``true_cfg_scale``; what is
-    left out is the pipeline's own default.
+    an accelerator and float32 on a CPU. ``batch_size`` is the most pictures at once; it is halved where
+    memory runs out. ``guidance`` is the pipeline's ``guidance_scale``, ``true_cfg`` its ``true_cfg_scale``;
+    what is left out is the pipeline's own default.
 
     ``rewriter`` is a language model that writes the words: a hub name or a folder for transformers, or, with
     ``rewriter_base_url``, the name of a model of an OpenAI-compatible server. Raises BackendError for what

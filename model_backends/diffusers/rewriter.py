@@ -1,4 +1,4 @@
-"""Language models that write the words for a pipeline that only draws: answers, and thoughts that end in what to draw."""
+"""Language models that write the words for a pipeline that only draws: answers, and thoughts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class Local:
             loaded = AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
         if self._tokenizer.chat_template is None:
             raise BackendError(
-                f"{NAME}: rewriter={model} has no chat template, so it cannot be asked. Name an instruction-tuned one."
+                f"{NAME}: rewriter={model} has no chat template, so it cannot be asked. Name an "
+                "instruction-tuned one."
             )
         self._model = model
         self._weights = digest(loaded.state_dict().items())
@@ -147,7 +148,7 @@ class Served:
 
     def describe(self) -> Fields:
         """What it is, and how it writes."""
-        return {**self._remote.describe(), **self._sampling}
+        return {**self._remote.describe(), **self._sampling, "seed": "sent, whatever the server makes of it"}
 
     def close(self) -> None:
         """End the connections."""
