@@ -218,7 +218,7 @@ def save_adapter(base: Path, folder: Path) -> Path:
     adapted = get_peft_model(
         model, LoraConfig(r=2, lora_alpha=8, target_modules=targets, init_lora_weights=False)
     )
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
     return folder
 
 
@@ -259,7 +259,7 @@ def save_pipeline(folder: Path) -> Path:
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
     )
-    StableDiffusionPipeline(
+    made: Any = StableDiffusionPipeline(
         vae=shaken(images),
         text_encoder=shaken(text),
         tokenizer=words,
@@ -268,7 +268,8 @@ def save_pipeline(folder: Path) -> Path:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).save_pretrained(folder)
+    )
+    made.save_pretrained(folder)
     return folder
 
 

@@ -84,14 +84,15 @@ class Rows:
         seeds = [row.request.seed for row in rows]
         sampled = [Seeded(seeds, self._temperature)] if self._temperature else []
         # not model.generate(): that of Janus drops processors of words
-        written = GenerationMixin.generate(
-            self.model,
+        settings: dict[str, Any] = {
             **inputs,
-            max_new_tokens=self._max_tokens,
-            do_sample=False,
-            guidance_scale=None,
-            logits_processor=LogitsProcessorList(sampled),
-        )[:, inputs["input_ids"].shape[1] :].cpu()
+            "max_new_tokens": self._max_tokens,
+            "do_sample": False,
+            "guidance_scale": None,
+            "logits_processor": LogitsProcessorList(sampled),
+        }
+        continued: Any = GenerationMixin.generate(self.model, **settings)
+        written = continued[:, inputs["input_ids"].shape[1] :].cpu()
         ends = torch.tensor(self.model.generation_config.eos_token_id).reshape(-1)
         texts = self._tokenizer.batch_decode(written, skip_special_tokens=True)
         ended = torch.isin(written, ends).any(1).tolist()

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 
-class Seeded(LogitsProcessor):  # type: ignore[misc, no-untyped-call]
+class Seeded(LogitsProcessor):
     """Turns scores (rows, tokens) into ones whose greatest is a draw by the row's seed."""
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_k: int = 0) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from unisandbox.errors import BackendError
 from unisandbox.loading import Precision, checkpoint, device_named, digest, one_line
-from unisandbox.records import Fields, Generation, Request
+from unisandbox.records import Fields, Finish, Generation, Request
 
 NAME = "diffusers"
 
@@ -57,8 +57,8 @@ class Local:
 
         place = checkpoint(f"{NAME}: rewriter", model, "config.json")
         with one_line(f"{NAME}: rewriter", model):
-            self._tokenizer = AutoTokenizer.from_pretrained(place)
-            loaded = AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(place)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
         if self._tokenizer.chat_template is None:
             raise BackendError(
                 f"{NAME}: rewriter={model} has no chat template, so it cannot be asked. Name an "
@@ -80,21 +80,15 @@ class Local:
         """Yield a text a request, each by its own seed."""
         from unisandbox.model_backends.any_to_any.rows import Row
 
-        rows = [
-            Row(
-                request,
-                dict(
-                    self._tokenizer.apply_chat_template(
-                        [_messages(request)],
-                        add_generation_prompt=True,
-                        return_dict=True,
-                        return_tensors="pt",
-                    )
-                ),
-            )
-            for request in requests
-        ]
+        rows = [Row(request, self._put_in(request)) for request in requests]
         yield from self._rows.over(rows, self._rows.say)
+
+    def _put_in(self, request: Request) -> dict[str, Any]:
+        return dict(
+            self._tokenizer.apply_chat_template(
+                [_messages(request)], add_generation_prompt=True, return_dict=True, return_tensors="pt"
+            )
+        )
 
     def describe(self) -> Fields:
         """What it is, and how it writes."""
@@ -143,7 +137,7 @@ class Served:
             text = choice["message"]["content"]
         except (KeyError, IndexError, TypeError):
             raise RequestError(f"the reply holds no text: {shortened(reply)}") from None
-        finish = "truncated" if choice.get("finish_reason") == "length" else "complete"
+        finish: Finish = "truncated" if choice.get("finish_reason") == "length" else "complete"
         return Generation(request.key, text=text or "", finish=finish)
 
     def describe(self) -> Fields:

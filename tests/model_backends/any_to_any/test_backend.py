@@ -134,7 +134,8 @@ def test_memory_that_runs_out_halves_the_batch(
     def small(inputs: Mapping[str, torch.Tensor], seeds: Sequence[int]) -> torch.Tensor:
         if len(seeds) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return draw(inputs, seeds)
+        drawn: torch.Tensor = draw(inputs, seeds)
+        return drawn
 
     before = by_key(backend.generate(questions()))
     monkeypatch.setattr(backend._family, "draw", small)
