@@ -34,6 +34,12 @@ def register_models(register: RegisterModel) -> None:
         sees_target=True,
     )
     register(
+        "openai",
+        "unisandbox.model_backends.openai.factory:openai",
+        summary="any OpenAI-compatible server; presets for BAGEL, HunyuanImage, Qwen-Image, GPT-image and others",
+        does="unisandbox.model_backends.openai:does",
+    )
+    register(
         "tiny",
         "unisandbox.model_backends.tiny.factory:tiny",
         summary="the embedded model: reads, writes and draws the sandbox's language",
