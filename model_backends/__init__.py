@@ -16,7 +16,7 @@ def register_models(register: RegisterModel) -> None:
         "diffusers",
         "unisandbox.model_backends.diffusers.factory:diffusers",
         summary="any diffusers pipeline (model=HUB_NAME_OR_FOLDER), words by rewriter=LANGUAGE_MODEL",
-        does=("image", "text"),
+        does="unisandbox.model_backends.diffusers:does",
     )
     register(
         "folder",

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from unisandbox.backend import Backend
 from unisandbox.errors import UsageError
-from unisandbox.hookspecs import Ability
 from unisandbox.loading import Precision, quiet
-
-
-def abilities(options: Mapping[str, str]) -> tuple[Ability, ...]:
-    """Return what the model can do with these options: words only with a rewriter.
-
-    >>> abilities({"model": "some/pipeline"})
-    ('image',)
-    """
-    return ("image", "text") if {"rewriter", "rewriter_base_url"} & set(options) else ("image",)
 
 
 def diffusers(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from unisandbox.errors import BackendError
 from unisandbox.loading import Precision, checkpoint, device_named, digest, one_line
-from unisandbox.records import Fields, Finish, Generation, Request
+from unisandbox.records import Fields, Generation, Request
 
 NAME = "diffusers"
 
@@ -126,19 +126,11 @@ class Served:
         )
 
     async def _ask(self, request: Request) -> Generation:
-        from unisandbox.remote import RequestError, shortened
+        from unisandbox.model_backends.openai.replies import read_chat
 
-        reply = await self._remote.post(
-            "/chat/completions",
-            {"messages": _messages(request), "seed": request.seed, **self._sampling},
-        )
-        try:
-            choice = reply["choices"][0]
-            text = choice["message"]["content"]
-        except (KeyError, IndexError, TypeError):
-            raise RequestError(f"the reply holds no text: {shortened(reply)}") from None
-        finish: Finish = "truncated" if choice.get("finish_reason") == "length" else "complete"
-        return Generation(request.key, text=text or "", finish=finish)
+        body = {"messages": _messages(request), "seed": request.seed, **self._sampling}
+        reply = read_chat(await self._remote.post("/chat/completions", body))
+        return Generation(request.key, text=reply.text, thought=reply.thought or None, finish=reply.finish)
 
     def describe(self) -> Fields:
         """What it is, and how it writes."""

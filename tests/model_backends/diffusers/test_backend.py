@@ -15,8 +15,9 @@ import unisandbox
 from tests.openai_server import serving
 from tests.support_local import asked, by_key, questions
 from unisandbox.errors import BackendError, UsageError
+from unisandbox.model_backends.diffusers import does
 from unisandbox.model_backends.diffusers.backend import Diffusers
-from unisandbox.model_backends.diffusers.factory import abilities, diffusers
+from unisandbox.model_backends.diffusers.factory import diffusers
 from unisandbox.prompts import with_thought
 from unisandbox.records import Image
 from unisandbox.specs import build
@@ -135,9 +136,11 @@ def test_it_says_what_it_is(pipeline: Path, writer: Path) -> None:
 
 
 def test_what_it_can_do_depends_on_the_options() -> None:
-    assert abilities({"model": "m"}) == ("image",)
-    assert abilities({"model": "m", "rewriter": "w"}) == ("image", "text")
-    assert abilities({"model": "m", "rewriter_base_url": "http://localhost"}) == ("image", "text")
+    assert does({"model": "m"}) == ("image",)
+    assert does({"model": "m", "rewriter": "w"}) == ("image", "text")
+    assert does({"model": "m", "rewriter_base_url": "http://localhost"}) == ("image", "text")
+    with pytest.raises(UsageError, match=r"Nothing to ask: .*: the model does not: writes text"):
+        unisandbox.run(tasks="math_1", models="diffusers:model=m,draws=sandbox", modes=["answer"])
 
 
 def test_alone_it_writes_nothing(pipeline: Path) -> None:
@@ -177,15 +180,17 @@ def test_cot_draws_what_the_rewriter_says_and_logs_it_as_the_thought(
             assert line["image"] == said["refined", sample]["image"] != said["direct", sample]["image"]
 
 
-def test_a_rewriter_behind_a_server(pipeline: Path) -> None:
+def test_a_rewriter_behind_a_server(pipeline: Path, in_tmp: Path) -> None:
     with serving() as server:
-        backend = loaded(pipeline, rewriter_base_url=server.url)
-        answers = by_key(backend.generate([*questions("text")[:3], asked("A cup.", key="drawn")]))
-        told = backend.describe()
-        backend.close()
-    assert all(answers[key].text and answers[key].finish == "complete" for key in "012")
-    assert answers["drawn"].image is not None
-    assert told["rewriter"]["base_url"].startswith("http") and told["rewriter"]["max_tokens"] == 12
+        model = f"diffusers:model={pipeline},steps=1,rewriter_base_url={server.url},draws=sandbox"
+        results = unisandbox.run(
+            tasks="math_1", models=model, modes=["answer", "cot"], limit=2, out=in_tmp / "run"
+        )
+    assert [cell.score.value for cell in results if cell.mode == "answer"] == [1.0]
+    lines = [json.loads(line) for line in (in_tmp / "run" / "generations.jsonl").read_text().splitlines()]
+    assert all("Draw:" in line["thought"] and line["image"] for line in lines if line["mode"] == "cot")
+    (about,) = json.loads((in_tmp / "run" / "run.json").read_text())["backends"].values()
+    assert about["rewriter"]["base_url"] == server.url and about["rewriter"]["max_tokens"] == 1000
 
 
 # --- what cannot be loaded ---
