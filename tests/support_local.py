@@ -89,8 +89,42 @@ def shaken(model: Any, seed: int = 0) -> Any:
     return model.eval()
 
 
-def save_janus(folder: Path) -> Path:
-    """Write a Janus of 36 tokens a picture."""
+TINY_JANUS: dict[str, dict[str, Any]] = {
+    "text_config": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+    },
+    "vision_config": {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "image_size": 48,
+        "patch_size": 8,
+        "projection_dim": 32,
+        "num_image_tokens": 36,
+        "mlp_ratio": 2,
+    },
+    "vq_config": {
+        "embed_dim": 8,
+        "num_embeddings": 64,
+        "latent_channels": 32,
+        "base_channels": 32,
+        "channel_multiplier": [1, 2],
+        "num_res_blocks": 1,
+        "projection_dim": 32,
+        "image_token_embed_dim": 32,
+        "num_hidden_layers": 2,
+    },
+}
+"""A Janus of 36 tokens a picture."""
+
+
+def save_janus(folder: Path, sizes: dict[str, dict[str, Any]] = TINY_JANUS) -> Path:
+    """Write a Janus; what ``sizes`` leaves out is as in Janus-Pro."""
     from transformers import GenerationConfig, JanusConfig, JanusForConditionalGeneration, JanusProcessor
     from transformers.models.janus.image_processing_pil_janus import JanusImageProcessorPil
 
@@ -99,47 +133,19 @@ def save_janus(folder: Path) -> Path:
         {"image_token": "<image>", "boi_token": "<boi>", "eoi_token": "<eoi>"},
         padding_side="left",
     )
-    config = JanusConfig(
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(words),
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": 512,
-        },
-        vision_config={
-            "hidden_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 4,
-            "image_size": 48,
-            "patch_size": 8,
-            "projection_dim": 32,
-            "num_image_tokens": 36,
-            "mlp_ratio": 2,
-        },
-        vq_config={
-            "embed_dim": 8,
-            "num_embeddings": 64,
-            "latent_channels": 32,
-            "base_channels": 32,
-            "channel_multiplier": [1, 2],
-            "num_res_blocks": 1,
-            "projection_dim": 32,
-            "image_token_embed_dim": 32,
-            "num_hidden_layers": 2,
-        },
-        image_token_id=words.convert_tokens_to_ids("<image>"),
-    )
+    text = {"model_type": "llama", "vocab_size": len(words), **sizes["text_config"]}
+    image_token = words.convert_tokens_to_ids("<image>")
+    config = JanusConfig(**{**sizes, "text_config": text}, image_token_id=image_token)
     model = shaken(JanusForConditionalGeneration(config))
     model.generation_config = GenerationConfig(
         pad_token_id=0, bos_token_id=1, eos_token_id=2, generation_kwargs={"boi_token_id": 4}
     )
     model.save_pretrained(folder)
-    reads = JanusImageProcessorPil(size={"height": 48, "width": 48})
-    JanusProcessor(reads, words, chat_template=CHAT, num_image_tokens=36).save_pretrained(folder)
+    sight = config.vision_config
+    reads = JanusImageProcessorPil(size={"height": sight.image_size, "width": sight.image_size})
+    JanusProcessor(reads, words, chat_template=CHAT, num_image_tokens=sight.num_image_tokens).save_pretrained(
+        folder
+    )
     return folder
 
 
