@@ -135,7 +135,8 @@ def save_janus(folder: Path, sizes: dict[str, dict[str, Any]] = TINY_JANUS) -> P
     )
     text = {"model_type": "llama", "vocab_size": len(words), **sizes["text_config"]}
     image_token = words.convert_tokens_to_ids("<image>")
-    config = JanusConfig(**{**sizes, "text_config": text}, image_token_id=image_token)
+    parts: dict[str, Any] = {**sizes, "text_config": text}
+    config: Any = JanusConfig(**parts, image_token_id=image_token)
     model = shaken(JanusForConditionalGeneration(config))
     model.generation_config = GenerationConfig(
         pad_token_id=0, bos_token_id=1, eos_token_id=2, generation_kwargs={"boi_token_id": 4}

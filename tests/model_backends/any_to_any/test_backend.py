@@ -168,6 +168,11 @@ def test_it_says_what_it_is(janus: Path) -> None:
     json.dumps(told)
 
 
+def test_a_device_map_places_the_model(janus: Path) -> None:
+    mapped = loaded(janus, device_map="auto")
+    assert by_key(mapped.generate(questions())) == by_key(loaded(janus).generate(questions()))
+
+
 # --- what cannot be loaded ---
 
 
