@@ -303,3 +303,41 @@ def save_writer(folder: Path) -> Path:
     shaken(LlamaForCausalLM(config)).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def save_cosmos(folder: Path) -> Path:
+    """Write a Cosmos3, which takes one prompt a call."""
+    from diffusers import (
+        AutoencoderKLWan,
+        Cosmos3OmniPipeline,
+        Cosmos3OmniTransformer,
+        UniPCMultistepScheduler,
+    )
+
+    words = tokenizer(["<pad>", "<bos>", "<eos>", "<|vision_start|>", "<|vision_end|>"])
+    words.chat_template = "{% for m in messages %}<bos>{{m.content}}{% endfor %}"
+    transformer = Cosmos3OmniTransformer(
+        head_dim=6,
+        hidden_act="relu2",
+        hidden_size=6,
+        intermediate_size=12,
+        latent_channel=16,
+        latent_patch_size=1,
+        num_attention_heads=1,
+        num_hidden_layers=1,
+        num_key_value_heads=1,
+        patch_latent_dim=16,
+        qk_norm_for_text=False,
+        rope_axes_dim=[1, 1, 1],
+        vocab_size=len(words),
+    )
+    images = AutoencoderKLWan(base_dim=3, z_dim=16, dim_mult=[1] * 4, num_res_blocks=1)
+    made: Any = Cosmos3OmniPipeline(
+        transformer=shaken(transformer),
+        text_tokenizer=words,
+        vae=shaken(images),
+        scheduler=UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"),
+        enable_safety_checker=False,
+    )
+    made.save_pretrained(folder)
+    return folder

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""A number format; ``auto``: that of the checkpoint."""
+"""A number format; ``auto``: that of the checkpoint, on a CPU float32."""
 
-_PACKAGE = re.compile(r"requires the (\w+) library|pip install (?:-U )?([\w.-]+)")
+_PACKAGE = re.compile(r"requires the (\w+) library|pip install (?:-U )?([\w-]+)")
 """How transformers and diffusers name a package that they miss."""
 
 _FIXES = {
@@ -115,6 +115,17 @@ def device_named(who: str, name: str) -> torch.device:
             f"{who}: device={name}: {reason}. Use auto, cpu, or a device of this machine."
         ) from None
     return device
+
+
+def precision(dtype: Precision, device: torch.device | None) -> Precision:
+    """Return the number format for a device: on a CPU, ``auto`` is float32, which is fastest there.
+
+    >>> import torch
+    >>> precision("auto", torch.device("cpu"))
+    'float32'
+    """
+    on_cpu = device is not None and device.type == "cpu"
+    return "float32" if dtype == "auto" and on_cpu else dtype
 
 
 def device_label(device: torch.device) -> str:

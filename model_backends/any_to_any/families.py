@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LogitsProcessorList
 
 from unisandbox.errors import BackendError, UsageError
-from unisandbox.loading import Precision, checkpoint, device_named, digest, needed, one_line
+from unisandbox.loading import Precision, checkpoint, device_named, digest, needed, one_line, precision
 from unisandbox.model_backends.any_to_any.rows import Inputs
 from unisandbox.model_backends.any_to_any.sampling import Grid, Guided
 from unisandbox.records import Turn
@@ -63,12 +63,9 @@ class Family:
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """Undo what the image processor does to pictures: return bytes (rows, height, width, 3)."""
+        reads = self.processor.image_processor
         mean, std = (
-            torch.tensor(values, device=pictures.device)
-            for values in (
-                self.processor.image_processor.image_mean,
-                self.processor.image_processor.image_std,
-            )
+            torch.tensor(each, device=pictures.device) for each in (reads.image_mean, reads.image_std)
         )
         return ((pictures.float() * std + mean) * 255).clamp(0, 255).byte().cpu()
 
@@ -163,11 +160,9 @@ class Emu3(Family):
             negative_prompt_attention_mask=without["attention_mask"],
             logits_processor=LogitsProcessorList([lines]),
         )[:, start:]
-        closed = torch.nn.functional.pad(
-            codes, (0, 3)
-        )  # decoding cuts off the three tokens that close a picture
-        pictures = self.model.decode_image_tokens(image_tokens=closed, height=height, width=width)
-        return torch.as_tensor(pictures).permute(0, 2, 3, 1)
+        closed = torch.nn.functional.pad(codes, (0, 3))  # decoding cuts off what closes a picture
+        pictures: Tensor = self.model.decode_image_tokens(image_tokens=closed, height=height, width=width)
+        return pictures.permute(0, 2, 3, 1)
 
     def _open_picture(self, text: str) -> tuple[Inputs, tuple[int, int]]:
         """Return what is put in, and how many lines of how many tokens the picture has."""
@@ -207,7 +202,9 @@ def load(
     target = None if device_map else device_named(NAME, device)
     with one_line(NAME, model):
         processor = AutoProcessor.from_pretrained(place, revision=revision)
-        loaded = AutoModelForImageTextToText.from_pretrained(place, revision=revision, dtype=dtype, **onto)
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            place, revision=revision, dtype=precision(dtype, target), **onto
+        )
     weights = [digest(loaded.state_dict().items())]
     for folder in adapters:
         loaded, told = merged(loaded, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from unisandbox.loading import (
     needed,
     number_format,
     one_line,
+    precision,
     versions,
 )
 from unisandbox.model_backends.diffusers.rewriter import Rewriter
@@ -46,15 +48,19 @@ class Diffusers:
         batch_size: int,
         rewriter: Rewriter | None = None,
     ) -> None:
-        """Take a loaded pipeline; ``settings`` go to its call. Raises UsageError for one it does not take."""
+        """Take a loaded pipeline that was ``checked``; ``settings`` go to its call."""
         self._model = model
         self._pipeline = pipeline
         self._settings = dict(settings)
         self._rewriter = rewriter
-        self._takes = _checked(model, pipeline, settings)
+        self._takes = inspect.signature(pipeline.__call__).parameters
         self._alone = ONE_BY_ONE.get(type(pipeline).__name__)
         self._batches = Batches(NAME, batch_size if self._alone is None else 1, filled=True)
         self.batch_size = max(self._batches.size, rewriter.batch_size if rewriter else 0)
+        self._readers = [
+            part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part
+        ]
+        self._warned = False
         self._weights = digest(
             (f"{name}.{inner}", weight)
             for name, part in sorted(pipeline.components.items())
@@ -76,7 +82,6 @@ class Diffusers:
             "scheduler": type(getattr(self._pipeline, "scheduler", None)).__name__,
             "weights": "+".join(filter(None, (self._weights, str(wrote.get("weights", ""))))),
             "pictures": {**defaults, **self._settings},
-            "seed_per_picture": True,
             "thinking": "two calls" if self._rewriter else "none",
             "rewriter": wrote,
             "device": device_label(self._pipeline.device),
@@ -118,13 +123,29 @@ class Diffusers:
         return [
             Generation(request.key, finish="refused", notes={"reason": "the pipeline's safety checker"})
             if hidden
-            else Generation(request.key, Image.from_pil(picture))
+            else Generation(request.key, Image.from_pil(picture), notes=self._cut(request.prompt.text))
             for request, picture, hidden in zip(requests, pictures, unsafe, strict=True)
         ]
 
+    def _cut(self, prompt: str) -> Fields:
+        """Return a note when the prompt is longer than any of the text encoders reads."""
+        if not self._readers or any(
+            len(reads(prompt).input_ids) <= reads.model_max_length for reads in self._readers
+        ):
+            return {}
+        most = max(reads.model_max_length for reads in self._readers)
+        if not self._warned:
+            self._warned = True
+            print(
+                f"warning: {NAME}: {self._model} reads {most} tokens; longer prompts are cut off there, which "
+                "the log notes.",
+                file=sys.stderr,
+            )
+        return {"prompt": f"cut off after {most} tokens"}
 
-def _checked(model: str, pipeline: Any, settings: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
-    """Return what a pipeline's call takes; raises unless it draws from text alone with these settings."""
+
+def checked(model: str, pipeline: Any, settings: Mapping[str, Any]) -> Any:
+    """Return a pipeline; raises unless it draws from text alone, and takes these settings."""
     kind = type(pipeline).__name__
     takes = inspect.signature(pipeline.__call__).parameters
     needs = [
@@ -144,11 +165,12 @@ def _checked(model: str, pipeline: Any, settings: Mapping[str, Any]) -> Mapping[
         raise UsageError(
             f"{NAME}: model={model}: a {kind} takes no {', '.join(wrong)}. Leave the option out."
         )
-    return takes
+    return pipeline
 
 
 def load(
     model: str,
+    settings: Mapping[str, Any],
     *,
     variant: str | None,
     revision: str | None,
@@ -157,14 +179,14 @@ def load(
     offload: bool,
     dtype: Precision,
 ) -> Any:
-    """Load a pipeline from a folder or the hub; for the options and errors see the factory."""
+    """Load a pipeline from a folder or the hub, to be called with ``settings``; see the factory."""
     place = checkpoint(NAME, model, "model_index.json")
     if device_map is not None or offload:
         needed(NAME, "accelerate", "device_map=" if device_map else "offload=")
     target = device_named(NAME, device)
-    usual = torch.float32 if target.type == "cpu" else torch.bfloat16
+    fitting = precision(dtype, target)
     options: dict[str, Any] = {
-        "dtype": usual if dtype == "auto" else getattr(torch, dtype),
+        "dtype": torch.bfloat16 if fitting == "auto" else getattr(torch, fitting),
         "variant": variant,
         "revision": revision,
     }
@@ -179,7 +201,7 @@ def load(
             if "AutoPipeline can't find" not in str(error):
                 raise
             pipeline = DiffusionPipeline.from_pretrained(place, **options)
-    pipeline.set_progress_bar_config(disable=True)
+    checked(model, pipeline, settings).set_progress_bar_config(disable=True)
     if offload:
         pipeline.enable_model_cpu_offload(device=target)
     elif device_map is None:

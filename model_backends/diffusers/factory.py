@@ -53,6 +53,25 @@ def diffusers(
 
     if rewriter_api_key_env and not rewriter_base_url:
         raise UsageError("diffusers: rewriter_api_key_env= is for a server: name it with rewriter_base_url=.")
+    options = {
+        "num_inference_steps": steps,
+        "guidance_scale": guidance,
+        "true_cfg_scale": true_cfg,
+        "height": height,
+        "width": width,
+        "negative_prompt": negative_prompt,
+    }
+    settings = {name: value for name, value in options.items() if value is not None}
+    pipeline = load(
+        model,
+        settings,
+        variant=variant,
+        revision=revision,
+        device=device,
+        device_map=device_map,
+        offload=offload,
+        dtype=dtype,
+    )
     writes: Rewriter | None = None
     if rewriter_base_url:
         writes = Served(
@@ -71,22 +90,4 @@ def diffusers(
             temperature=rewriter_temperature,
             max_tokens=rewriter_max_tokens,
         )
-    pipeline = load(
-        model,
-        variant=variant,
-        revision=revision,
-        device=device,
-        device_map=device_map,
-        offload=offload,
-        dtype=dtype,
-    )
-    settings = {
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-        "true_cfg_scale": true_cfg,
-        "height": height,
-        "width": width,
-        "negative_prompt": negative_prompt,
-    }
-    given = {name: value for name, value in settings.items() if value is not None}
-    return Diffusers(model, pipeline, given, batch_size=batch_size, rewriter=writes)
+    return Diffusers(model, pipeline, settings, batch_size=batch_size, rewriter=writes)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from unisandbox.errors import BackendError
-from unisandbox.loading import Precision, checkpoint, device_named, digest, one_line
+from unisandbox.loading import Precision, checkpoint, device_named, digest, one_line, precision
 from unisandbox.records import Fields, Generation, Request
 
 NAME = "diffusers"
@@ -56,9 +56,10 @@ class Local:
         from unisandbox.model_backends.any_to_any.rows import Rows
 
         place = checkpoint(f"{NAME}: rewriter", model, "config.json")
+        target = device_named(NAME, device)
         with one_line(f"{NAME}: rewriter", model):
             self._tokenizer: Any = AutoTokenizer.from_pretrained(place)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(place, dtype=precision(dtype, target))
         if self._tokenizer.chat_template is None:
             raise BackendError(
                 f"{NAME}: rewriter={model} has no chat template, so it cannot be asked. Name an "
@@ -67,7 +68,7 @@ class Local:
         self._model = model
         self._weights = digest(loaded.state_dict().items())
         self._rows = Rows(
-            loaded.eval().to(device_named(NAME, device)),
+            loaded.eval().to(target),
             self._tokenizer,
             who=f"{NAME}: rewriter",
             batch_size=batch_size,

@@ -38,3 +38,10 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support_local import save_writer
 
     return save_writer(tmp_path_factory.mktemp("writer"))
+
+
+@pytest.fixture(scope="session")
+def cosmos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.support_local import save_cosmos
+
+    return save_cosmos(tmp_path_factory.mktemp("cosmos"))

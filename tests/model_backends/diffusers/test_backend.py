@@ -4,19 +4,18 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image as pil
 
 import unisandbox
 from tests.openai_server import serving
 from tests.support_local import asked, by_key, questions
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.model_backends.diffusers import does
-from unisandbox.model_backends.diffusers.backend import Diffusers
+from unisandbox.model_backends.diffusers.backend import checked
 from unisandbox.model_backends.diffusers.factory import diffusers
 from unisandbox.prompts import with_thought
 from unisandbox.records import Image
@@ -87,24 +86,22 @@ def test_memory_that_runs_out_halves_the_batch(pipeline: Path, monkeypatch: pyte
     assert backend.describe()["batch_size"] == 4
 
 
-class OneByOne:
-    """A pipeline whose seed is that of a call, as GLM-Image's is; draws its seed's colour."""
-
-    components: ClassVar[dict[str, Any]] = {}
-    device, dtype = torch.device("cpu"), torch.float32
-
-    def __call__(self, prompt: str, generator: torch.Generator | None = None) -> dict[str, Any]:
-        assert isinstance(prompt, str) and isinstance(generator, torch.Generator)
-        colour = torch.randint(256, (3,), generator=generator).tolist()
-        return {"images": [pil.new("RGB", (4, 4), tuple(colour))]}
-
-
-def test_families_without_a_seed_a_prompt_are_asked_one_by_one() -> None:
-    kind = type("GlmImagePipeline", (OneByOne,), {})
-    backend = Diffusers("it", kind(), {}, batch_size=8)
-    answers = by_key(backend.generate(questions()))
-    assert len({answer.image for answer in answers.values()}) == len(answers) == 8
+def test_families_without_a_seed_a_prompt_are_asked_one_by_one(cosmos: Path) -> None:
+    backend = loaded(cosmos, batch_size=8, height=32, width=32, negative_prompt="ugly")
+    requests = questions()[:3]
+    answers = by_key(backend.generate(requests))
+    assert by_key(backend.generate(requests[::-1])) == answers
+    assert len({answer.image for answer in answers.values()}) == 3
     assert backend.describe()["batch_size"] == 1
+
+
+def test_a_prompt_that_is_too_long_says_so(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short, long, longer = loaded(pipeline).generate(
+        [asked("A cup. " * many, key=str(many)) for many in (1, 30, 40)]
+    )
+    assert short.notes == {}
+    assert long.notes == longer.notes == {"prompt": "cut off after 77 tokens"}
+    assert capsys.readouterr().err.count("reads 77 tokens; longer prompts are cut off") == 1
 
 
 def test_what_a_safety_checker_blacks_out_is_refused(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,4 +236,4 @@ def test_options_that_the_pipeline_does_not_take(pipeline: Path) -> None:
 def test_pipelines_that_do_not_draw_from_text_alone(call: Any, said: str) -> None:
     kind = type("OtherPipeline", (), {"__call__": call})
     with pytest.raises(BackendError, match=f"model=it: a OtherPipeline {said}"):
-        Diffusers("it", kind(), {}, batch_size=1)
+        checked("it", kind(), {})
