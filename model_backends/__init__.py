@@ -9,13 +9,13 @@ def register_models(register: RegisterModel) -> None:
     register(
         "any-to-any",
         "unisandbox.model_backends.any_to_any.factory:any_to_any",
-        summary="transformers models that read and draw: Janus, Janus-Pro, Emu3 (model=HUB_NAME_OR_FOLDER)",
+        summary="models of transformers that read and draw: Janus, Janus-Pro, Emu3",
         does=("image", "text", "see"),
     )
     register(
         "diffusers",
         "unisandbox.model_backends.diffusers.factory:diffusers",
-        summary="any diffusers pipeline (model=HUB_NAME_OR_FOLDER), words by rewriter=LANGUAGE_MODEL",
+        summary="any text-to-image pipeline, alone or behind a language model that rewrites",
         does="unisandbox.model_backends.diffusers:does",
     )
     register(

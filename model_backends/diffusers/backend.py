@@ -129,15 +129,14 @@ class Diffusers:
 
     def _cut(self, prompt: str) -> Fields:
         """Return a note when the prompt is longer than any of the text encoders reads."""
-        if not self._readers or any(
-            len(reads(prompt).input_ids) <= reads.model_max_length for reads in self._readers
-        ):
+        spare = [reads.model_max_length - len(reads(prompt).input_ids) for reads in self._readers]
+        if max(spare, default=0) >= 0:
             return {}
         most = max(reads.model_max_length for reads in self._readers)
         if not self._warned:
             self._warned = True
             print(
-                f"warning: {NAME}: {self._model} reads {most} tokens; longer prompts are cut off there, which "
+                f"warning: {NAME}: {self._model} reads {most} tokens; longer prompts are cut off there, as "
                 "the log notes.",
                 file=sys.stderr,
             )
