@@ -36,7 +36,7 @@ def register_models(register: RegisterModel) -> None:
     register(
         "openai",
         "unisandbox.model_backends.openai.factory:openai",
-        summary="any OpenAI-compatible server; presets for BAGEL, HunyuanImage, Qwen-Image, GPT-image and others",
+        summary="any OpenAI-compatible server; presets for BAGEL, Qwen-Image, GPT-image and others",
         does="unisandbox.model_backends.openai:does",
     )
     register(

@@ -105,7 +105,8 @@ class OpenAI:
         return {**keys, "seed": request.seed} if self._settings.seeds else keys
 
     def _picture_keys(self, *, think: bool) -> dict[str, Any]:
-        settings, keys = self._settings, {}
+        settings = self._settings
+        keys: dict[str, Any] = {}
         if settings.size is not None:
             width, _, height = settings.size.partition("x")
             both = {"width": int(width), "height": int(height or width)}
@@ -147,8 +148,9 @@ class OpenAI:
         if not self._pictures and self._words_instead >= GIVE_UP:
             raise BackendError(
                 f"openai: none of the first {self._words_instead} replies held a picture. Does "
-                f"{self._remote.model!r} draw? If not, say so: does=text+see. If it was set up wrongly: they are "
-                f"logged as empty, so start over with --fresh. The last one: {generation.notes['reason']}"
+                f"{self._remote.model!r} draw? If not, say so: does=text+see. If it was set up wrongly: "
+                "these are logged as empty, so start over with --fresh. The last one: "
+                f"{generation.notes['reason']}"
             )
 
 

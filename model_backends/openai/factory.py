@@ -44,9 +44,9 @@ def openai(
     ``model`` can be left out where the server has only one. ``endpoint`` of pictures: ``chat`` or ``images``.
     ``does``: abilities joined by +. ``size`` 1024 or 1024x768. ``extra`` and ``think``: body keys of
     pictures, KEY=VALUE joined by +, always and when thinking comes first. ``thinking=two-calls`` asks for the
-    thought in a call of its own; ``think_base_url`` is a second server that always thinks. ``largest``: pixels
-    of the longer side of pictures sent. For the rest see ``unisandbox.remote.Remote``. Raises BackendError
-    when the server cannot be reached or refuses the key.
+    thought in a call of its own; ``think_base_url`` is a second server that always thinks. ``largest``:
+    pixels of the longer side of pictures sent. For the rest see ``unisandbox.remote.Remote``. Raises
+    BackendError when the server cannot be reached or refuses the key.
     """
     given = dict(locals())
     from unisandbox.model_backends.openai.backend import OpenAI

@@ -117,7 +117,8 @@ def picture(source: str) -> Image:
 
     if source.startswith(("http://", "https://")):
         raise RequestError(
-            f"a link instead of a picture ({shortened(source, 60)}): ask for it with extra=response_format=b64_json"
+            f"a link instead of a picture ({shortened(source, 60)}). "
+            "Ask for the picture itself: extra=response_format=b64_json"
         )
     try:
         data = base64.b64decode(source.rpartition(",")[2], validate=True)
