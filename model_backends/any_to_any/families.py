@@ -204,13 +204,14 @@ def load(
         processor = AutoProcessor.from_pretrained(place, revision=revision)
         loaded = AutoModelForImageTextToText.from_pretrained(
             place, revision=revision, dtype=precision(dtype, target), **onto
-        )
+        ).eval()
+        if target is not None:
+            loaded.to(target)
     weights = [digest(loaded.state_dict().items())]
     for folder in adapters:
         loaded, told = merged(loaded, folder)
         weights.append(told)
-    placed = loaded.eval() if target is None else loaded.eval().to(target)
-    family = FAMILIES[kind](placed, processor, sampling, image_size)
+    family = FAMILIES[kind](loaded, processor, sampling, image_size)
     family.weights = "+".join(weights)
     return family
 
@@ -230,4 +231,4 @@ def merged(model: Any, folder: Path) -> tuple[Any, str]:
         except UserWarning as error:
             raise ValueError(f"its weights do not fit this model: {error}") from None
         told = digest(get_peft_model_state_dict(adapted).items())
-        return adapted.merge_and_unload(), told
+        return adapted.merge_and_unload().eval(), told

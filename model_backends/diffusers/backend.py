@@ -201,8 +201,9 @@ def load(
                 raise
             pipeline = DiffusionPipeline.from_pretrained(place, **options)
     checked(model, pipeline, settings).set_progress_bar_config(disable=True)
-    if offload:
-        pipeline.enable_model_cpu_offload(device=target)
-    elif device_map is None:
-        pipeline.to(target)
+    with one_line(NAME, model):
+        if offload:
+            pipeline.enable_model_cpu_offload(device=target)
+        elif device_map is None:
+            pipeline.to(target)
     return pipeline
