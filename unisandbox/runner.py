@@ -173,6 +173,7 @@ class Runner:
                 for stage in self._stages.values():
                     stage.flush()
         finally:
+            self._log.note("backends", model.label, describe(backend))  # by now it may know what fits
             if callable(close := getattr(backend, "close", None)):
                 close()
 
