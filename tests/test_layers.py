@@ -33,7 +33,7 @@ LAYERS = (
     "asking judging run_log",
     "options runner",
     "results trials",
-    "attribution contrast probe",
+    "agreement attribution contrast probe",
     "api",
     "training report",
     "cli __main__",

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unisandbox.api import load_run, run
+    from unisandbox.api import judge_again, load_run, run
     from unisandbox.attribution import Attribution, attribute
     from unisandbox.backend import Backend
     from unisandbox.errors import BackendError, DataError, JudgeError, UnisandboxError, UsageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from unisandbox.stats import Accuracy
 
 _HOMES = {
-    "unisandbox.api": ("load_run", "run"),
+    "unisandbox.api": ("judge_again", "load_run", "run"),
     "unisandbox.attribution": ("Attribution", "attribute"),
     "unisandbox.backend": ("Backend",),
     "unisandbox.errors": ("BackendError", "DataError", "JudgeError", "UnisandboxError", "UsageError"),
@@ -78,6 +78,7 @@ __all__ = [
     "View",
     "attribute",
     "hookimpl",
+    "judge_again",
     "load_run",
     "match_by_rules",
     "run",

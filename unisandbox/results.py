@@ -128,12 +128,13 @@ class Results:
         return generations.merge(verdicts[new], on="key", how="left")
 
     def errors(self) -> Iterator[str]:
-        """Yield why each trial is an error: of the model, or of a judge."""
+        """Yield why each trial is an error: of the model, or of a judge of these cells."""
+        judges = {cell.judge for cell in self}
         for line in _last(read_lines(self.folder / GENERATIONS, warn=False), "key"):
             if line["finish"] == "error":
                 yield str(line.get("error", ""))
         for line in _last(read_lines(self.folder / VERDICTS, warn=False), "key", "judge"):
-            if line["outcome"] == "error":
+            if line["outcome"] == "error" and line["judge"] in judges:
                 yield str(line.get("reason", ""))
 
     def to_json(self) -> dict[str, Any]:

@@ -160,6 +160,10 @@ class RunLog:
         about.setdefault(section, {})[name] = dict(value)
         self.write_json(RUN, about)
 
+    def change(self, **sections: Any) -> None:
+        """Write sections of ``run.json`` anew."""
+        self.write_json(RUN, {**read_json(self.folder / RUN), **sections})
+
     def noted(self, section: str, name: str) -> dict[str, Any]:
         """Return what was noted, nothing if nothing was."""
         found: dict[str, Any] = read_json(self.folder / RUN).get(section, {}).get(name, {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,25 @@ def read_trials(folder: str | Path) -> list[Trials]:
     tables = {(ask["task"], ask["model"]): _Table(ask) for ask in about["asks"]}
     for ask in about["asks"]:
         tables[ask["task"], ask["model"]].asks.append(ask)
-    failed: dict[str, bool] = {}
     for line in read_lines(folder / GENERATIONS):
-        failed[line["key"]] = line["finish"] == "error"
         if table := tables.get((line["task"], line["model"])):
             table.units[line["sample"]] = line["unit"]
-    verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for line in read_lines(folder / VERDICTS):
-        if not failed.get(line["key"], True) and (line["task"], line["model"]) in tables:
-            verdicts[line["key"], line["judge"]] = line  # the last one counts
-    for verdict in verdicts.values():
-        tables[verdict["task"], verdict["model"]].verdicts.append(verdict)
+    for verdict in read_verdicts(folder):
+        if table := tables.get((verdict["task"], verdict["model"])):
+            table.verdicts.append(verdict)
     return [table.trials(about) for table in tables.values()]
+
+
+def read_verdicts(folder: Path) -> Iterable[Mapping[str, Any]]:
+    """Return the last line of each trial and judge, of trials whose last generation is no error."""
+    lines = read_lines(folder / GENERATIONS, warn=False)
+    failed = {line["key"]: line["finish"] == "error" for line in lines}
+    verdicts = {
+        (line["key"], line["judge"]): line
+        for line in read_lines(folder / VERDICTS)
+        if not failed.get(line["key"], True)
+    }
+    return verdicts.values()
 
 
 class _Table:

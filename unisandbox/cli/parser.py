@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unisandbox.options import RunOptions
+from unisandbox.options import DEFAULTS, RunOptions
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -90,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_listings(commands)
     _add_data(commands)
     _add_show(commands)
+    _add_judge(commands)
     _add_attribute(commands)
     _add_compare(commands)
     _add_probe(commands)
@@ -270,6 +271,37 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--samples", action="store_true", help="one row a trial and judge instead (csv or json)"
     )
+    show.add_argument(
+        "--agreement", action="store_true", help="how far judges agree instead, where there are several"
+    )
+
+
+def _add_judge(commands: Any) -> None:
+    judge = _command(
+        commands,
+        "judge",
+        "judge:judge",
+        "judge a run again with another judge; asks no model",
+        "examples:\n  unisandbox judge runs/night --judges vlm\n"
+        "  unisandbox judge --judges openai:base_url=http://localhost:8000/v1\n"
+        "  unisandbox show runs/night --agreement --format csv\n\n"
+        "The same command goes on after any stop, and tries again what was an error.\n"
+        "exit codes: 0 done, 1 the judge gave up, 2 bad usage, 3 coverage below --min-coverage, "
+        "130 interrupted\n",
+    )
+    judge.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    action = judge.add_argument(
+        "--judges",
+        nargs="+",
+        required=True,
+        metavar="JUDGE",
+        help="judges, each NAME or NAME:KEY=VALUE,KEY=VALUE; those of the run judge what they have not yet",
+    )
+    action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]
+    for name in ("tries", "min_coverage"):
+        add_run_option(judge, name)
+    judge.set_defaults(tries=DEFAULTS.tries, min_coverage=DEFAULTS.min_coverage)
+    judge.add_argument("--quiet", action="store_true", help="no progress display")
 
 
 def _add_attribute(commands: Any) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +20,9 @@ from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
 from unisandbox.stats import resolved, samples_needed
 from unisandbox.yaml_file import YamlFile
+
+if TYPE_CHECKING:
+    from unisandbox.runner import Progress
 
 DISCORDANCE = 0.3
 """Share of units that two modes are taken to differ in when --limit is judged."""
@@ -76,15 +81,22 @@ def _too_few(options: RunOptions) -> str:
 
 
 def _execute(options: RunOptions, quiet: bool) -> int:
+    with progress(quiet) as shown:
+        results = execute(options, progress=shown)
+    return _report(results, options)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Show what is going on while the block lasts."""
     from unisandbox.report.progress import Display
     from unisandbox.runner import Silent
 
     if quiet:
-        results = execute(options, progress=Silent())
+        yield Silent()
     else:
         with Display() as display:
-            results = execute(options, progress=display)
-    return _report(results, options)
+            yield display
 
 
 def _report(results: Results, options: RunOptions) -> int:
@@ -104,7 +116,7 @@ def _report(results: Results, options: RunOptions) -> int:
     if results.coverage < options.min_coverage:
         errors.print(
             f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}."
-            f"{_commonest_error(results)} To ask again: unisandbox resume {results.folder}"
+            f"{commonest_error(results)} To ask again: unisandbox resume {results.folder}"
         )
         return 3
     return 0
@@ -132,7 +144,7 @@ def _print_causes(results: Results) -> None:
     print_causes(attribute(results.folder))
 
 
-def _commonest_error(results: Results) -> str:
+def commonest_error(results: Results) -> str:
     """Return in a sentence why trials are errors, where the logs say so."""
     reasons = Counter(str(reason) for reason in results.errors())
     if not reasons:

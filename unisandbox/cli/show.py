@@ -2,13 +2,16 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
+from unisandbox.agreement import Agreement, agreements
 from unisandbox.api import latest_folder
 from unisandbox.cli.filters import patterns
 from unisandbox.errors import UsageError
+from unisandbox.report import agreement
 from unisandbox.report.table import export, legend, rich_table, rows_as
 from unisandbox.results import Results, load_run
 
@@ -28,12 +31,42 @@ def show(arguments: argparse.Namespace) -> int:
         if arguments.format not in ("csv", "json"):
             raise UsageError("--samples gives one row a trial: add --format csv or --format json.")
         print(rows_as(_samples(chosen), arguments.format))
+    elif arguments.agreement:
+        print_agreement(chosen, arguments.format)
     elif arguments.format == "table":
-        Console().print(rich_table(chosen))
-        Console(stderr=True, highlight=False).print(legend(chosen), style="dim")
+        print_results(chosen)
     else:
         print(export(chosen, arguments.format))
     return 0
+
+
+def print_results(results: Results) -> None:
+    """Print the table, how to read it, and how far judges of the same answers agree."""
+    Console().print(rich_table(results))
+    Console(stderr=True, highlight=False).print(legend(results), style="dim")
+    if found := agreements(results):
+        _print_tables(found)
+
+
+def print_agreement(results: Results, form: str) -> None:
+    """Print only how far judges agree; raises UsageError where there is but one a cell."""
+    found = agreements(results)
+    if not found:
+        raise UsageError(
+            f"{results.folder}: nothing is judged by two judges. Add one: "
+            f"unisandbox judge {results.folder} --judges JUDGE"
+        )
+    if form == "table":
+        _print_tables(found)
+    else:
+        print(agreement.export(found, form))
+
+
+def _print_tables(found: Sequence[Agreement]) -> None:
+    console = Console(highlight=False, markup=False)
+    for part in agreement.tables(found):
+        console.print(part)
+    Console(stderr=True, highlight=False).print(agreement.LEGEND, style="dim")
 
 
 def _samples(chosen: Results) -> list[dict[str, Any]]:
