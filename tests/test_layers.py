@@ -33,8 +33,10 @@ LAYERS = (
     "asking judging run_log",
     "options runner",
     "results trials",
-    "agreement attribution contrast probe",
+    "agreement calibration",
+    "attribution contrast probe",
     "api",
+    "calibrating",
     "training report",
     "cli __main__",
 )

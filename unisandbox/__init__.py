@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from unisandbox.api import judge_again, load_run, run
     from unisandbox.attribution import Attribution, attribute
     from unisandbox.backend import Backend
+    from unisandbox.calibrating import calibrate
     from unisandbox.errors import BackendError, DataError, JudgeError, UnisandboxError, UsageError
     from unisandbox.hookspecs import hookimpl
     from unisandbox.judge import Case, Judge, View, match_by_rules
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "unisandbox.api": ("judge_again", "load_run", "run"),
     "unisandbox.attribution": ("Attribution", "attribute"),
+    "unisandbox.calibrating": ("calibrate",),
     "unisandbox.backend": ("Backend",),
     "unisandbox.errors": ("BackendError", "DataError", "JudgeError", "UnisandboxError", "UsageError"),
     "unisandbox.hookspecs": ("hookimpl",),
@@ -77,6 +79,7 @@ __all__ = [
     "Verdict",
     "View",
     "attribute",
+    "calibrate",
     "hookimpl",
     "judge_again",
     "load_run",

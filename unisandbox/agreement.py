@@ -10,10 +10,8 @@ from typing import Any
 
 from unisandbox.results import Results
 from unisandbox.stats import Estimate, cohens_kappa, ratio
-from unisandbox.trials import read_verdicts
+from unisandbox.trials import JUDGED, read_verdicts
 
-JUDGED = ("correct", "incorrect", "rejected")
-"""What a judge can say of an answer; where there is none (empty, refused, truncated) it is not asked."""
 UNJUDGED = "no verdict"
 
 _Ask = tuple[str, str, str]

@@ -20,14 +20,12 @@ from unisandbox.matrix import Matrix, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
-from unisandbox.run_log import RESULTS, RUN, AskState, RunLog, read_json
+from unisandbox.run_log import RESULTS, RUN, RUNS, AskState, RunLog, read_json
 from unisandbox.runner import Progress, Runner, load_judge
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
 from unisandbox.task import Task, with_options
 
 __all__ = ["judge_again", "load_run", "plan", "run"]
-
-RUNS = Path("runs")
 
 
 def run(*, progress: Progress | None = None, **options: Any) -> Results:
@@ -101,7 +99,7 @@ def judge_again(
     with RunLog(folder) as log:
         log.begin({**matrix.describe(), "judges": before}, {})
         options = {**run["options"], "judges": matrix.describe()["judges"]}
-        log.change(matrix=matrix.describe(), asks=_asks(matrix), options=options)
+        log.change(matrix=matrix.describe(), asks=asks_of(matrix), options=options)
         for label, judge in loaded.items():
             log.note("judges", label, describe(judge))
         runner = Runner(added, log, tries=tries, progress=progress)
@@ -235,7 +233,14 @@ def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:
     shown["judges"] = [parse_spec(text).label for text in options.judges]
     return {
         "options": shown,
-        "asks": _asks(matrix),
+        **about_matrix(matrix),
+    }
+
+
+def about_matrix(matrix: Matrix) -> dict[str, Any]:
+    """Return what is asked, when, and with what."""
+    return {
+        "asks": asks_of(matrix),
         "unsupported": [asdict(gap) for gap in matrix.unsupported],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {"python": platform.python_version(), **_versions()},
@@ -245,7 +250,8 @@ def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:
     }
 
 
-def _asks(matrix: Matrix) -> list[dict[str, Any]]:
+def asks_of(matrix: Matrix) -> list[dict[str, Any]]:
+    """Return how much there is to ask and judge, as ``run.json`` says it."""
     return [
         {
             "task": ask.task.name,

@@ -25,6 +25,7 @@ from unisandbox.run_log import (
     standing,
 )
 from unisandbox.scores import CODES, score
+from unisandbox.stats import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,8 @@ class Cell:
     """Which strategy that is."""
     note: str = ""
     """Why there is no score, for a mode the model does not support."""
+    corrected: Estimate | None = None
+    """The score without the judge's own errors, where they are known: see ``unisandbox.calibration``."""
 
     @property
     def supported(self) -> bool:
@@ -90,8 +93,10 @@ class Results:
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a mapping a cell.
 
-        task, family, mode, model, judge, score, low, high, n, unscored, errors, chance.
+        task, family, mode, model, judge, score, low, high, n, unscored, errors, chance; where a cell is
+        corrected for its judge also corrected, corrected_low, corrected_high.
         """
+        known = any(cell.corrected for cell in self.cells)
         return [
             {
                 "task": cell.task,
@@ -106,6 +111,7 @@ class Results:
                 "unscored": cell.score.unscored,
                 "errors": cell.score.errors,
                 "chance": cell.chance,
+                **(_correction(cell) if known else {}),
             }
             for cell in self.cells
         ]
@@ -142,8 +148,16 @@ class Results:
         return {
             "format": 1,
             "finished": self.finished,
-            "cells": [{**asdict(cell), "score": asdict(cell.score)} for cell in self.cells],
+            "cells": [
+                {name: value for name, value in asdict(cell).items() if name != "corrected"}
+                for cell in self.cells
+            ],
         }
+
+
+def _correction(cell: Cell) -> dict[str, float | None]:
+    figure = cell.corrected or Estimate(None)
+    return {"corrected": figure.value, "corrected_low": figure.low, "corrected_high": figure.high}
 
 
 def _last(lines: Iterator[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:

@@ -74,6 +74,13 @@ class Accuracy:
         """Sensitivity + specificity - 1: 1 for a perfect judge, 0 for one that guesses (Youden 1950)."""
         return self.sensitivity + self.specificity - 1
 
+    @property
+    def standard_errors(self) -> tuple[float, float]:
+        """Of sensitivity and specificity, with one answer of each kind added, so that none is 0."""
+        rates = (((p + 1) / (n + 2), n) for p, n in ((self.passed, self.right), (self.failed, self.wrong)))
+        first, second = (sqrt(rate * (1 - rate) / (n + 2)) for rate, n in rates)
+        return first, second
+
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
     """Return the Wilson score interval of a rate (Wilson 1927).

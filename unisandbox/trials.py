@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from unisandbox.modes import MODES
 from unisandbox.run_log import GENERATIONS, RUN, VERDICTS, read_json, read_lines
 
 Floats = NDArray[np.float64]
+
+JUDGED = ("correct", "incorrect", "rejected")
+"""What a judge can say of an answer; where there is none (empty, refused, truncated) it is not asked."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Trials:
     """Of the run: runs of the same seed asked each sample with the same seeds."""
     expected: int
     """Samples that the run is to ask; more than ``samples`` when it is not finished."""
+    rubrics: Mapping[tuple[str, str], NDArray[np.object_]] = field(default_factory=dict)
+    """(mode, judge) -> (samples, repeats): the rubric of the verdict; None where the judge gave none."""
 
     @property
     def unit_of(self) -> NDArray[np.intp]:
@@ -100,10 +105,13 @@ class _Table:
             for ask in self.asks
             for judge in ask["judges"]
         }
+        rubrics = {key: np.full(values.shape, None, dtype=object) for key, values in passed.items()}
         for line in self.verdicts:
-            values = passed.get((line["mode"], line["judge"]))
-            if values is not None and line["repeat"] < repeats and line["outcome"] != "error":
-                values[rows[line["sample"]], line["repeat"]] = line["outcome"] == "correct"
+            key, place = (line["mode"], line["judge"]), (rows[line["sample"]], line["repeat"])
+            if key in passed and line["repeat"] < repeats and line["outcome"] != "error":
+                passed[key][place] = line["outcome"] == "correct"
+                if line["outcome"] in JUDGED:
+                    rubrics[key][place] = line.get("rubric")
         return Trials(
             self.task,
             self.family,
@@ -115,6 +123,7 @@ class _Table:
             dict(self._absent(about)),
             int(about["matrix"].get("seed", 0)),
             max((ask["trials"] // repeats for ask in self.asks), default=0),
+            rubrics,
         )
 
     def _absent(self, about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
+from unisandbox.calibration import Fit, correct, fit_from
+from unisandbox.cli.show import print_results
 from unisandbox.errors import UsageError, unknown
 from unisandbox.options import RunOptions, option_names
-from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
 from unisandbox.stats import resolved, samples_needed
 from unisandbox.yaml_file import YamlFile
@@ -100,10 +101,9 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 
 def _report(results: Results, options: RunOptions) -> int:
-    console = Console()
-    console.print(rich_table(results))
+    known = fit_from(results.folder, None)
+    print_results(correct(results, known.known), known)
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    errors.print(legend(results), style="dim")
     if few := _too_few(options):
         errors.print(few)
     errors.print(f"Saved in {results.folder}")
@@ -112,7 +112,7 @@ def _report(results: Results, options: RunOptions) -> int:
         return 130
     _print_contrasts(results)
     if options.attribution:
-        _print_causes(results)
+        _print_causes(results, known)
     if results.coverage < options.min_coverage:
         errors.print(
             f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}."
@@ -136,12 +136,12 @@ def _print_contrasts(results: Results) -> None:
         Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 
-def _print_causes(results: Results) -> None:
+def _print_causes(results: Results, known: Fit) -> None:
     from unisandbox.attribution import attribute
     from unisandbox.cli.attribute import print_causes
 
     print()
-    print_causes(attribute(results.folder))
+    print_causes(attribute(results.folder, known=known.known))
 
 
 def commonest_error(results: Results) -> str:

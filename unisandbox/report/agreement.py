@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from unisandbox.agreement import JUDGED, UNJUDGED, Agreement
+from unisandbox.agreement import UNJUDGED, Agreement
 from unisandbox.report.table import rows_as, texts_as
 from unisandbox.stats import Estimate
+from unisandbox.trials import JUDGED
 
 if TYPE_CHECKING:
     from rich.table import Table
