@@ -47,15 +47,18 @@ class Agreement:
     def to_row(self) -> dict[str, Any]:
         """Return a flat mapping: judges, task, n, unjudged, both figures with intervals, the table."""
         figures = {"agreed": self.agreed, "kappa": self.kappa}
+        ends = {
+            f"{name}_{end}": getattr(one, end) for name, one in figures.items() for end in ("low", "high")
+        }
         return {
             "first": self.first,
             "second": self.second,
             "task": self.task or "all",
             "n": self.n,
             "unjudged": self.unjudged,
-            **{name: figure.value for name, figure in figures.items()},
-            **{f"{name}_{end}": getattr(one, end) for name, one in figures.items() for end in ("low", "high")},
-            **{f"{first} / {second}": self.table.get((first, second), 0) for first in JUDGED for second in JUDGED},
+            **{name: one.value for name, one in figures.items()},
+            **ends,
+            **{f"{a} / {b}": self.table.get((a, b), 0) for a in JUDGED for b in JUDGED},
         }
 
 
@@ -74,14 +77,14 @@ def agreements(results: Results) -> list[Agreement]:
             for unit, outcome_of in trials:
                 first, second = (outcome_of.get(judge, UNJUDGED) for judge in pair)
                 said[pair][task].append(((task, model, unit), first, second))
-    return [agreement for (first, second), by_task in said.items() for agreement in _of_pair(first, second, by_task)]
+    return [one for pair, by_task in said.items() for one in _of_pair(pair, by_task)]
 
 
-def _of_pair(first: str, second: str, by_task: Mapping[str, list[_Said]]) -> Iterator[Agreement]:
+def _of_pair(pair: tuple[str, str], by_task: Mapping[str, list[_Said]]) -> Iterator[Agreement]:
     for task, said in by_task.items():
-        yield _agreement(first, second, task, said)
+        yield _agreement(*pair, task, said)
     if len(by_task) > 1:
-        yield _agreement(first, second, "", [one for said in by_task.values() for one in said])
+        yield _agreement(*pair, "", [one for said in by_task.values() for one in said])
 
 
 def _trials(results: Results, asks: Iterable[_Ask]) -> dict[_Ask, list[tuple[str, dict[str, str]]]]:

@@ -188,8 +188,9 @@ def attribute(
 
     ``accuracy`` holds what is known of a judge's errors, by the judge's label; ``known`` what calibrations
     say of them, by judge and rubric (see ``unisandbox.calibration.fit``), for pictures, where ``accuracy``
-    does not name the judge. Corrected figures then stand beside the raw ones. Raises RunFolderError when the folder is no run, UsageError when it asked nothing
-    directly or ``accuracy`` names a judge that it does not have.
+    does not name the judge. Corrected figures then stand beside the raw ones. Raises RunFolderError when the
+    folder is no run, UsageError when it asked nothing directly or ``accuracy`` names a judge that it does not
+    have.
     """
     folder, accuracy = Path(folder), accuracy or {}
     tables = read_trials(folder)
@@ -392,7 +393,7 @@ def _one_rubric(trials: Trials, mode: str, judge: str, known: Known) -> str:
     """
     if MODES[mode].output != "image":
         return ""
-    rubrics = sorted({rubric for rubric in trials.rubrics[mode, judge].flat if rubric is not None})
+    rubrics = trials.went_by(mode, judge)
     fit = [rubric for rubric in rubrics if (judge, rubric) in known]
     if len(rubrics) > 1:
         fit = [rubric for rubric in fit if known[judge, rubric].youden < RELIABLE]

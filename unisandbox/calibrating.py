@@ -25,7 +25,7 @@ from unisandbox.guesses import GuessSpec
 from unisandbox.judge import Judge
 from unisandbox.matrix import Ask, JudgeChoice, Matrix, Model, named_judge
 from unisandbox.modes import MODES
-from unisandbox.plugins import ModelEntry, Plugins, installed
+from unisandbox.plugins import ModelEntry, installed
 from unisandbox.prompts import Template
 from unisandbox.records import Fields, Generation, Image, Request
 from unisandbox.rubric import Rubric
@@ -146,8 +146,8 @@ def _same(log: RunLog, label: str, judge: Judge) -> Fields:
     said, before = describe(judge), log.noted("judges", label)
     if before and (changed := difference(before, said)):
         raise RunFolderError(
-            f"{log.folder}: {label!r} is another judge now than when this calibration began: {changed}. Choose "
-            "another --out, or start over with --fresh."
+            f"{log.folder}: {label!r} is another judge now than when this calibration began: {changed}. "
+            "Choose another --out, or start over with --fresh."
         )
     return said
 
@@ -223,6 +223,4 @@ def _counted(folder: Path, label: str, source: _Source) -> Calibration:
             tallies.get(("right", ""), Tally()),
             {kind: tally for (truth, kind), tally in tallies.items() if truth == "wrong"},
         )
-    return Calibration(
-        label, about["judges"][label], source.pictures, about["started"], rubrics, folder
-    )
+    return Calibration(label, about["judges"][label], source.pictures, about["started"], rubrics, folder)

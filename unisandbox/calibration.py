@@ -7,7 +7,7 @@ Gladen 1978). The corrected score stands beside the raw one, never instead of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,9 @@ class Rates:
 
 
 def _rate(part: int, whole: int) -> Estimate:
-    return Estimate(part / whole, *wilson(part, whole), whole) if whole else Estimate(None, reason="no pictures")
+    if not whole:
+        return Estimate(None, reason="no pictures")
+    return Estimate(part / whole, *wilson(part, whole), whole)
 
 
 @dataclass(frozen=True)
@@ -124,14 +126,14 @@ class Calibration:
         return {"format": 1, **{name: value for name, value in asdict(self).items() if name != "folder"}}
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a mapping a rubric and kind of picture: judge, rubric, truth, kind, share with interval, counts."""
+        """Return a mapping a rubric and kind of picture: the rate with its interval, and the counts."""
         return [
             {
                 "judge": self.judge,
                 "rubric": rubric,
                 "truth": truth,
                 "kind": kind,
-                "share": rate.value,
+                "rate": rate.value,
                 "low": rate.low,
                 "high": rate.high,
                 "n": tally.n,
@@ -154,7 +156,8 @@ def lines(rates: Rates) -> list[tuple[str, str, Tally, Estimate]]:
 
 def read_calibrations(place: Path) -> list[Calibration]:
     """Read a calibration's folder, or every one in a folder; raises UsageError where there is none."""
-    found = [place / CALIBRATION] if (place / CALIBRATION).is_file() else sorted(place.glob(f"*/{CALIBRATION}"))
+    alone = place / CALIBRATION
+    found = [alone] if alone.is_file() else sorted(place.glob(f"*/{CALIBRATION}"))
     if not found:
         raise UsageError(f"{place} holds no calibration. Make one: unisandbox calibrate JUDGE --out {place}")
     return [_read(path) for path in found]
@@ -216,7 +219,9 @@ def fit(folder: Path, calibrations: Iterable[Calibration]) -> Fit:
             if rates.fingerprint != fingerprint:
                 notes.append(f"{one.folder} is of another version of rubric {name}: left out for it.")
             elif (accuracy := rates.accuracy) is None:
-                notes.append(f"{one.folder} holds no right, or no wrong, pictures for rubric {name}: left out.")
+                notes.append(
+                    f"{one.folder} holds no right, or no wrong, pictures for rubric {name}: left out."
+                )
             else:
                 known[one.judge, name] = accuracy
                 used[one.folder] = one
@@ -251,7 +256,7 @@ def corrected_score(trials: Trials, mode: str, judge: str, known: Known) -> Esti
     Pictures that no judge saw, since the model gave none, are wrong for certain.
     """
     passed, rubrics = trials.passed[mode, judge], trials.rubrics[mode, judge]
-    names = sorted({name for name in rubrics.flat if name is not None})
+    names = trials.went_by(mode, judge)
     if not names or any((judge, name) not in known for name in names):
         return None
     rates = {name: known[judge, name] for name in names}
@@ -261,7 +266,7 @@ def corrected_score(trials: Trials, mode: str, judge: str, known: Known) -> Esti
     pairs = len(set(trials.units)) < len(trials.units)
     if pairs and len(trials.samples) < trials.expected:
         return None  # half a pair is not right
-    if not pairs and passed.shape[1] == 1 and len(names) == 1 and None not in rubrics[scored]:
+    if not pairs and passed.shape[1] == 1 and len(names) == 1 and "" not in rubrics[scored]:
         return rogan_gladen(float(passed[scored].sum()), int(scored.sum()), rates[names[0]])
     return _over_units(trials, passed, rubrics, rates)
 

@@ -219,7 +219,8 @@ def ratio(hits: Sequence[bool], units: Sequence[Hashable]) -> Estimate:
 
     row_of = {unit: row for row, unit in enumerate(dict.fromkeys(units))}
     rows = np.array([row_of[unit] for unit in units])
-    return share(np.bincount(rows, np.array(hits, float), number), np.bincount(rows, minlength=number) * 1.0, n)
+    part, whole = (np.bincount(rows, values).astype(float) for values in (hits, np.ones(n)))
+    return share(part, whole, n)
 
 
 def _observations(part: Floats, whole: Floats, value: float, trials: float | None) -> float:

@@ -41,7 +41,7 @@ class Trials:
     expected: int
     """Samples that the run is to ask; more than ``samples`` when it is not finished."""
     rubrics: Mapping[tuple[str, str], NDArray[np.object_]] = field(default_factory=dict)
-    """(mode, judge) -> (samples, repeats): the rubric of the verdict; None where the judge gave none."""
+    """(mode, judge) -> (samples, repeats): the rubric of the verdict; '' where the judge gave none."""
 
     @property
     def unit_of(self) -> NDArray[np.intp]:
@@ -52,6 +52,11 @@ class Trials:
     def judges(self, mode: str) -> tuple[str, ...]:
         """Return who judged a mode."""
         return tuple(judge for asked, judge in self.passed if asked == mode)
+
+    def went_by(self, mode: str, judge: str) -> list[str]:
+        """Return the rubrics that a judge's verdicts on a mode are by."""
+        rubrics = self.rubrics.get((mode, judge))
+        return [] if rubrics is None else sorted({str(name) for name in rubrics.flat if name})
 
     def judge_for(self, mode: str, judge: str) -> str | None:
         """Return who judged a mode on behalf of ``judge``: itself, or whoever reads what it does not."""
@@ -105,13 +110,13 @@ class _Table:
             for ask in self.asks
             for judge in ask["judges"]
         }
-        rubrics = {key: np.full(values.shape, None, dtype=object) for key, values in passed.items()}
+        rubrics = {key: np.full(values.shape, "", dtype=object) for key, values in passed.items()}
         for line in self.verdicts:
             key, place = (line["mode"], line["judge"]), (rows[line["sample"]], line["repeat"])
             if key in passed and line["repeat"] < repeats and line["outcome"] != "error":
                 passed[key][place] = line["outcome"] == "correct"
                 if line["outcome"] in JUDGED:
-                    rubrics[key][place] = line.get("rubric")
+                    rubrics[key][place] = line.get("rubric", "")
         return Trials(
             self.task,
             self.family,

@@ -283,8 +283,8 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         type=Path,
         metavar="DIR",
-        help="what `unisandbox calibrate` wrote, of one judge or several; corrected figures then stand beside "
-        "the raw ones (default: what fits of runs/calibration/)",
+        help="what `unisandbox calibrate` wrote, of one judge or several; corrected figures then stand "
+        "beside the raw ones (default: what fits of runs/calibration/)",
     )
 
 
@@ -323,13 +323,16 @@ def _add_calibrate(commands: Any) -> None:
         "calibrate:calibrate_",
         "count a judge's errors on pictures whose truth is known",
         "examples:\n  unisandbox calibrate sprite\n"
-        "  unisandbox calibrate openai:base_url=http://localhost:8000/v1 --rubrics object_count --samples 500\n"
+        "  unisandbox calibrate openai:base_url=http://localhost:8000/v1 --rubrics object_count\n"
         "  unisandbox calibrate vlm --images pictures --labels labels.csv\n\n"
         "labels.csv, a line a picture; JSON lines (.jsonl) with the same keys do too:\n"
-        "  file,rubric,label,count,object\n  a/1.png,object_count,yes,3,cup\n  a/2.png,object_count,no,2,hat\n\n"
+        "  file,rubric,label,count,object\n"
+        "  a/1.png,object_count,yes,3,cup\n"
+        "  a/2.png,object_count,no,2,hat\n\n"
         "The same command goes on after any stop, and tries again what was an error. `show`, `run` and\n"
         "`attribute` then put corrected figures beside those of this judge.\n"
-        "exit codes: 0 done, 1 the judge gave up, 2 bad usage, 3 some pictures have no verdict, 130 interrupted\n",
+        "exit codes: 0 done, 1 the judge gave up, 2 bad usage, 3 pictures without a verdict, "
+        "130 interrupted\n",
     )
     action = calibrate.add_argument("judge", metavar="JUDGE", help="NAME or NAME:KEY=VALUE,KEY=VALUE")
     action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]

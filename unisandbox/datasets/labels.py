@@ -80,7 +80,8 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, Row]]:
             reader = csv.DictReader(file, strict=True)
             for line in reader:
                 if None in line:
-                    raise DataError(f"{path}:{reader.line_num}: more values than the {len(reader.fieldnames or ())} columns.")
+                    columns = len(reader.fieldnames or ())
+                    raise DataError(f"{path}:{reader.line_num}: more values than the {columns} columns.")
                 yield reader.line_num, {str(name): value for name, value in line.items()}
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from itertools import cycle, islice
 from random import Random
@@ -42,12 +42,12 @@ def composable(rubric: Rubric) -> bool:
 def scenes(rubric: Rubric, samples: int, seed: int) -> list[Row]:
     """Return as many right scenes, and as many wrong ones, their kinds in turn.
 
-    Columns: id, rubric, target, truth (``right`` or ``wrong``), kind (of wrongness; empty where right), scene.
+    Columns: id, rubric, target, truth (``right`` or ``wrong``), kind (of wrongness, '' where right), scene.
     More samples begin with the same rows. Raises UsageError for a rubric whose slots no scene fills.
     """
     if not composable(rubric):
         raise UsageError(
-            f"No picture can be composed for the slots of rubric {rubric.name!r} ({', '.join(rubric.slots)}). "
+            f"No picture can be composed for the slots {', '.join(rubric.slots)} of rubric {rubric.name!r}. "
             "Label pictures of your own: --images DIR --labels FILE"
         )
     ways = _ways(rubric)
@@ -88,8 +88,8 @@ def _right(rubric: Rubric, draws: Random) -> Scene:
 
 
 def _kinds(rubric: Rubric) -> list[str]:
-    """Return the kinds a right scene can show: of the categories that the rubric knows, if it asks for one."""
-    known = rubric.slots["category"] if "category" in rubric.slots else None
+    """Return the kinds a right scene can show: those of the categories that the rubric knows, if any."""
+    known = rubric.slots.get("category")
     return [name for name, kind in kinds().items() if known is None or known.canonical(kind.category)]
 
 
@@ -98,7 +98,12 @@ def _slots(scene: Scene, rubric: Rubric) -> dict[str, Any]:
         shown: dict[str, Any] = asdict(scene.person)
     else:
         kind = scene.objects[0]
-        shown = {"count": len(scene.objects), "object": kind, "species": kind, "category": kinds()[kind].category}
+        shown = {
+            "count": len(scene.objects),
+            "object": kind,
+            "species": kind,
+            "category": kinds()[kind].category,
+        }
     return {name: shown[name] for name in rubric.slots}
 
 

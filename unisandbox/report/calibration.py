@@ -11,10 +11,10 @@ from unisandbox.report.table import rows_as, texts_as
 if TYPE_CHECKING:
     from rich.table import Table
 
-COLUMNS = ("rubric", "pictures", "judged so", "95 %", "n", "rejected", "errors")
+COLUMNS = ("rubric", "pictures", "rate", "95 %", "n", "rejected", "errors")
 LEGEND = (
-    "judged so: share of right pictures called correct (sensitivity), of wrong ones called wrong (specificity), "
-    "incorrect or rejected, with its 95 % interval. Errors are in no share."
+    "rate: of right pictures called correct (sensitivity), of wrong ones called incorrect or rejected "
+    "(specificity), with its 95 % interval. Errors are in no rate."
 )
 
 

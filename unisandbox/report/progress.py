@@ -114,5 +114,7 @@ class Display:
         errors = f"{self._errors} errors" if self._errors else ""
         doing = f"asking  {self._doing}"[:40]
         self._bars.update(asking, completed=self._done[0], rate=rates[0], errors=errors, description=doing)
-        alone = {"rate": rates[1], "errors": errors} if not self._total[0] else {}
-        self._bars.update(judging, completed=self._done[1], **alone)
+        if self._total[0]:
+            self._bars.update(judging, completed=self._done[1], rate="")
+        else:
+            self._bars.update(judging, completed=self._done[1], rate=rates[1], errors=errors)
