@@ -1,4 +1,4 @@
-"""A plugin with a judge that errs at known rates: it reads sandbox pictures exactly, then turns verdicts round."""
+"""A plugin with a judge that errs at known rates: it reads pictures exactly, then turns verdicts round."""
 
 from __future__ import annotations
 

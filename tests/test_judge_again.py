@@ -101,9 +101,7 @@ def test_errors_are_tried_again(ran: Path, no_model: None, monkeypatch: pytest.M
     assert len(lines("verdicts.jsonl")) == number + 2
 
 
-def test_it_goes_on_where_it_was_stopped(
-    ran: Path, no_model: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_goes_on_where_it_was_stopped(ran: Path, no_model: None, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ran, "whole")
     whole = judge_again("whole", [SECOND])
     real, calls = Reader.match, iter(range(100))
@@ -161,7 +159,7 @@ def test_a_picture_that_is_gone_is_an_error_until_it_is_drawn_again(ran: Path) -
 def test_what_is_refused(ran: Path, no_model: None) -> None:
     with pytest.raises(UsageError, match="Unknown judge 'raeder'"):
         judge_again(ran, ["raeder"])
-    with pytest.raises(UsageError, match="'sprite' reads sandbox only, but 'painter:right=0.5' draws"):
+    with pytest.raises(UsageError, match=r"'sprite' reads sandbox only, but 'painter:right=0\.5' draws"):
         judge_again(ran, ["sprite"])
     with pytest.raises(RunFolderError, match="not a run folder"):
         judge_again("nowhere", [SECOND])
@@ -172,13 +170,15 @@ def test_what_is_refused(ran: Path, no_model: None) -> None:
 
 def test_a_judge_that_reads_nothing_of_the_run_is_refused(words: Path) -> None:
     run_words(modes="direct")
-    with pytest.raises(UsageError, match=r"^run holds nothing that the judge 'rules' reads: it reads text only"):
+    with pytest.raises(
+        UsageError, match=r"^run holds nothing that the judge 'rules' reads: it reads text only"
+    ):
         judge_again("run", ["rules"])
 
 
 def test_a_task_that_has_changed_since_is_refused(ran: Path, no_model: None) -> None:
     write_task(Path(), rows=7)
-    with pytest.raises(RunFolderError, match="run holds a run of another matrix: tasks.words.fingerprint was"):
+    with pytest.raises(RunFolderError, match=r"another matrix: tasks\.words\.fingerprint was"):
         judge_again(ran, [SECOND])
     assert not [line for line in lines("verdicts.jsonl") if line["judge"] == SECOND]
 

@@ -184,7 +184,10 @@ def saved_options(folder: Path) -> RunOptions:
 
 
 def _saved(folder: Path, **changes: Any) -> RunOptions:
-    return make_options({**read_json(folder / RUN)["options"], "out": folder, "fresh": False, **changes})
+    options = read_json(folder / RUN)["options"]
+    if judge := options.get("calibrate"):
+        raise UsageError(f"{folder} is no run but a calibration. To go on: unisandbox calibrate {judge}")
+    return make_options({**options, "out": folder, "fresh": False, **changes})
 
 
 def with_data(tasks: Sequence[Task], data: Sequence[str], *, strict: bool = True) -> list[Task]:

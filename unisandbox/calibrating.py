@@ -28,8 +28,9 @@ from unisandbox.modes import MODES
 from unisandbox.plugins import ModelEntry, installed
 from unisandbox.prompts import Template
 from unisandbox.records import Fields, Generation, Image, Request
+from unisandbox.results import collect
 from unisandbox.rubric import Rubric
-from unisandbox.run_log import CALIBRATION, RUN, RunLog, difference, read_json
+from unisandbox.run_log import CALIBRATION, RESULTS, RUN, RunLog, difference, read_json
 from unisandbox.runner import Progress, Runner, load_judge
 from unisandbox.specs import Spec
 from unisandbox.task import Scoring, Task
@@ -100,6 +101,7 @@ def calibrate(
         runner.run({choice.label: loaded})
         if runner.stopped:
             raise KeyboardInterrupt
+        log.write_json(RESULTS, collect(folder, matrix, runner.states).to_json())
         found = _counted(folder, choice.label, source)
         log.write_json(CALIBRATION, found.to_json())
     return found
