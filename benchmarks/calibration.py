@@ -38,6 +38,8 @@ class Design:
     rubrics: int = 1
     unanswered: float = 0.0
     """Share of trials in which the model gives no picture."""
+    rates: tuple[float, float] = (0.7, 0.99)
+    """Where sensitivities and specificities are drawn from."""
 
 
 DESIGNS = (
@@ -48,6 +50,8 @@ DESIGNS = (
     Design("3 repeats", units=100, repeats=3),
     Design("two rubrics", rubrics=2),
     Design("pairs, 3 repeats", units=100, size=2, repeats=3),
+    Design("plain, weak judge", rates=(0.55, 0.75)),
+    Design("A/B pairs, weak judge", size=2, rates=(0.55, 0.75)),
 )
 
 
@@ -80,7 +84,7 @@ def simulate(design: Design, pictures: int, draw: Generator) -> tuple[Score, Est
     right = draw.random(shape) < draw.beta(mean * spread, (1 - mean) * spread, (*shape[:2], 1))
     known, passes = {}, np.zeros(shape)
     for number, rubric in enumerate(RUBRICS[: design.rubrics]):
-        rates = draw.uniform(0.7, 0.99, 2)
+        rates = draw.uniform(*design.rates, 2)
         passed, failed = draw.binomial(pictures, rates)
         known[JUDGE, rubric] = Accuracy(int(passed), pictures, int(failed), pictures)
         own = rubric_of == number
@@ -121,7 +125,7 @@ def measure(design: Design, settings: int, pictures: int, seed: int) -> tuple[Ch
     for _ in range(settings):
         seen, figure, truth = simulate(design, pictures, draw)
         raw.add(seen, truth)
-        if figure is not None:
+        if figure is not None and figure.known:  # else it counts as no better than guessing
             corrected.add(figure, truth)
     return raw, corrected
 

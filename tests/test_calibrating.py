@@ -80,7 +80,7 @@ def test_errors_are_in_no_rate_and_are_tried_again(
     assert 0 < errors < 20 and rates.right.n + rates.all_wrong.n == 40 - errors
     assert rates.sensitivity.value == rates.specificity().value == 1
     out, err = capsys.readouterr()
-    assert "errors" in out and f"{errors} of 40 pictures have no verdict" in err
+    assert "errors" in out and f"No verdict on {errors} of 40 pictures" in err
     number = len(lines("verdicts.jsonl", found.folder))
     assert main(command) == 3  # the same ones fail again
     assert len(lines("verdicts.jsonl", found.folder)) == number + errors

@@ -101,7 +101,8 @@ def judge_again(
         )
     loaded = {judge.label: load_judge(judge) for judge in added.judges}
     with RunLog(folder) as log:
-        log.begin({**matrix.describe(), "judges": before}, {})
+        fix = "Judge it with the tasks and rubrics that it was run with."
+        log.begin({**matrix.describe(), "judges": before}, {}, fix)
         options = {**run["options"], "judges": matrix.describe()["judges"]}
         log.change(matrix=matrix.describe(), asks=asks_of(matrix), options=options)
         for label, judge in loaded.items():

@@ -133,20 +133,22 @@ class RunLog:
             _drop_torn_line(path)
         return path.open("ab", buffering=0)  # each line reaches the system in one write
 
-    def begin(self, description: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    def begin(
+        self,
+        description: Mapping[str, Any],
+        about: Mapping[str, Any],
+        fix: str = "Choose another --out, or start over with --fresh.",
+    ) -> bool:
         """Write ``run.json``, or check that the folder holds this very run; return whether it goes on.
 
-        Raises RunFolderError naming what differs.
+        Raises RunFolderError naming what differs, and the ``fix``.
         """
         path = self.folder / RUN
         matrix = json.loads(json.dumps(description))
         if path.exists():
             before = read_json(path)
             if changed := difference(before.get("matrix", {}), matrix):
-                raise RunFolderError(
-                    f"{self.folder} holds a run of another matrix: {changed}. Choose another --out, or "
-                    "start over with --fresh."
-                )
+                raise RunFolderError(f"{self.folder} holds a run of another matrix: {changed}. {fix}")
             self._remove(RESULTS)  # what stands there is about to be outdated
             return True
         if (self.folder / GENERATIONS).stat().st_size:

@@ -33,8 +33,8 @@ def calibrate_(arguments: argparse.Namespace) -> int:
     tallies = sum((one.right + one.all_wrong for one in found.rubrics.values()), Tally())
     if tallies.errors:
         print(
-            f"{tallies.errors} of {tallies.n + tallies.errors} pictures have no verdict, and are in no rate. "
-            "To try them again: the same command.",
+            f"No verdict on {tallies.errors} of {tallies.n + tallies.errors} pictures, which are in no rate. "
+            "To try again: the same command.",
             file=sys.stderr,
         )
         return 3

@@ -124,7 +124,7 @@ def _ways(rubric: Rubric) -> dict[str, Spoil]:
         }
         ways = {name: spoil for name, spoil in possible.items() if spoil}
     ways["nothing"] = lambda draws, scene: Scene()
-    return ways | {fault: _mixed if fault == "mixed" else _faulty(fault) for fault in broken}
+    return ways | {fault: _mixed if fault == "mixed" else _faulty(fault, rubric) for fault in broken}
 
 
 def _miscounted(draws: Random, scene: Scene) -> Scene:
@@ -165,5 +165,7 @@ def _another(slot: str, rubric: Rubric) -> Spoil:
     return spoil
 
 
-def _faulty(fault: str) -> Spoil:
-    return lambda draws, scene: replace(scene, faults=(fault,))
+def _faulty(fault: str, rubric: Rubric) -> Spoil:
+    """The same with a fault; one thing alone where nothing is counted: others beside it could be named."""
+    most = None if "count" in rubric.slots else 1
+    return lambda draws, scene: replace(scene, objects=scene.objects[:most], faults=(fault,))
