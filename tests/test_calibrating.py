@@ -61,11 +61,11 @@ def test_the_exact_judge_makes_no_error(noisy: None) -> None:
 
 
 def test_known_rates_come_back(noisy: None) -> None:
-    found = calibrate(
-        "noisy:sensitivity=0.9,specificity=0.75", rubrics=["object_count", "object_identity"], samples=150
-    )
-    for rates in found.rubrics.values():
-        assert holds(rates.sensitivity, 0.9) and holds(rates.specificity(), 0.75)
+    rubrics = ["object_count", "object_identity", "species"]
+    found = calibrate("noisy:sensitivity=0.9,specificity=0.75", rubrics=rubrics, samples=100)
+    held = [holds(rates.sensitivity, 0.9) for rates in found.rubrics.values()]
+    held += [holds(rates.specificity(), 0.75) for rates in found.rubrics.values()]
+    assert len(held) == 6 and sum(held) >= 5  # fewer: 3 times in 100
     assert found.about == {"version": 1}
 
 

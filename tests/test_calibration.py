@@ -190,6 +190,9 @@ def test_calibrations_that_cannot_be_read(noisy: None, capsys: Out) -> None:
     with pytest.raises(RunFolderError, match=r"calibration\.json cannot be read: the key 'about' is missing"):
         read_calibrations(folder)
     ran(limit=4, judges="noisy")
+    assert main(["show", "run"]) == 0  # nobody named it
+    assert f"note: {folder}/calibration.json cannot be read" in capsys.readouterr().err
+    assert main(["show", "run", "--calibration", str(folder)]) == 2
     assert main(["show", "run", "--calibration", "nowhere"]) == 2
     assert "nowhere holds no calibration" in capsys.readouterr().err
 

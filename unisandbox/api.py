@@ -239,10 +239,7 @@ def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:
     }
     shown["models"] = [model.label for model in matrix.models]  # labels hide secrets
     shown["judges"] = [parse_spec(text).label for text in options.judges]
-    return {
-        "options": shown,
-        **about_matrix(matrix),
-    }
+    return {"options": shown, **about_matrix(matrix)}
 
 
 def about_matrix(matrix: Matrix) -> dict[str, Any]:

@@ -63,9 +63,9 @@ def calibrate(
     rubrics: Sequence[str] = (),
     samples: int = 200,
     seed: int = 0,
-    images: Path | None = None,
-    labels: Path | None = None,
-    out: Path | None = None,
+    images: str | Path | None = None,
+    labels: str | Path | None = None,
+    out: str | Path | None = None,
     fresh: bool = False,
     tries: int = 3,
     progress: Progress | None = None,
@@ -86,14 +86,14 @@ def calibrate(
         )
     known = Catalog(plugins).rubrics
     if images and labels:
-        source = _labelled(known, rubrics, images, labels)
+        source = _labelled(known, rubrics, Path(images), Path(labels))
     elif images or labels:
         raise UsageError("--images DIR and --labels FILE belong together: give both.")
     else:
         source = _composed(known, rubrics, samples, seed)
     matrix = _matrix(choice, source, known, seed)
     loaded = load_judge(choice)
-    folder = out or PLACE / _name(choice.label, source)
+    folder = Path(out) if out else PLACE / _name(choice.label, source)
     with RunLog(folder, fresh=fresh) as log:
         log.begin(matrix.describe(), {"options": {"calibrate": choice.label}, **about_matrix(matrix)})
         log.note("judges", choice.label, _same(log, choice.label, loaded))
@@ -125,8 +125,12 @@ def _labelled(known: Mapping[str, Rubric], names: Sequence[str], images: Path, l
             rows[row["rubric"]].append(row)
     if not rows:
         raise UsageError(f"{labels} labels nothing for the rubric {' or '.join(sorted(chosen))}.")
-    draw: Draw = lambda row, seed: Image.from_file(images / row["file"])  # noqa: E731
-    return _Source(LABELLED, rows, draw, {"labels": labels.name})
+    return _Source(
+        LABELLED,
+        rows,
+        lambda row, seed: Image.from_file(images / row["file"]),
+        {"labels": labels.name},
+    )
 
 
 def _rubric(name: str, known: Mapping[str, Rubric]) -> Rubric:

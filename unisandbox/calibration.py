@@ -43,7 +43,7 @@ class Tally:
     """No verdict: in no rate."""
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+        return Tally(**{name: number + getattr(other, name) for name, number in asdict(self).items()})
 
     @property
     def failed(self) -> int:
@@ -191,10 +191,21 @@ class Fit:
 
 
 def fit_from(folder: Path, place: Path | None) -> Fit:
-    """Return what the calibrations in ``place`` say of a run's judges; None: those in ``PLACE``, if any."""
-    if place is None and not any(PLACE.glob(f"*/{CALIBRATION}")):
-        return Fit({}, (), ())
-    return fit(folder, read_calibrations(place or PLACE))
+    """Return what the calibrations in ``place`` say of a run's judges; None: those in ``PLACE``, if any.
+
+    Raises UsageError where ``place`` holds none, RunFolderError for one that cannot be read; in ``PLACE``,
+    which nobody named, that is but a note.
+    """
+    if place is not None:
+        return fit(folder, read_calibrations(place))
+    found, notes = [], []
+    for path in sorted(PLACE.glob(f"*/{CALIBRATION}")):
+        try:
+            found.append(_read(path))
+        except RunFolderError as error:
+            notes.append(str(error))
+    known = fit(folder, found)
+    return replace(known, notes=(*notes, *known.notes))
 
 
 def fit(folder: Path, calibrations: Iterable[Calibration]) -> Fit:
@@ -295,7 +306,7 @@ def _over_units(
     whole = np.isfinite(by_unit(passed)).sum(axis=1).astype(float)
     if not whole.any():
         return Estimate(None, reason="nothing was scored")
-    found, step = part(), -1e-4
+    found, step = part(), -1e-3 * min(one.youden for one in rates.values())
     moves = [
         ((part(name, *shift) - found).sum() / step * error, 0.0)
         for name, accuracy in rates.items()
