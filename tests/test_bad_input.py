@@ -99,6 +99,17 @@ def worker_without_library(stack: ExitStack) -> None:
     Path("worker.py").write_text("import no_such_library\n")
 
 
+def labels(label: str, *, there: bool = True) -> Arrange:
+    """Label one picture."""
+
+    def arrange(stack: ExitStack) -> None:
+        if there:
+            Path("1.png").write_bytes(picture(1).data)
+        Path("labels.csv").write_text(f"file,rubric,label,object\n1.png,object_identity,{label},cup\n")
+
+    return arrange
+
+
 def plugin(code: str) -> Arrange:
     """Install one more plugin."""
 
@@ -120,7 +131,7 @@ def register_models(register):
 """
 
 
-def run_before(change: Callable[[], None] = lambda: None, **options: object) -> Arrange:
+def run_before(change: Callable[[], object] = lambda: None, **options: object) -> Arrange:
     """Run it once, then change what is there."""
 
     def arrange(stack: ExitStack) -> None:
@@ -373,6 +384,38 @@ CASES = [
         nothing,
         "power --effect 0.5 --discordance 0.3",
         ("--effect 0.5 --discordance 0.3", "expected 0 < effect <= discordance <= 1"),
+    ),
+    # judges
+    Case(
+        "a run judged again by a judge that reads nothing of it",
+        run_before(),
+        "judge run --judges sprite",
+        ("run holds nothing that the judge 'sprite' reads: it reads sandbox only.",),
+    ),
+    Case(
+        "a run judged again after its task has changed",
+        run_before(lambda: write_task(Path(), rows=7)),
+        "judge run --judges reader:batch=1",
+        ("run holds a run of another matrix: tasks.words.fingerprint was",),
+    ),
+    Case("a judge of words, calibrated", nothing, "calibrate rules", ("'rules' reads text only",)),
+    Case(
+        "a label that is neither yes nor no",
+        labels("maybe"),
+        "calibrate sprite --images . --labels labels.csv",
+        ("labels.csv:2: the label is 'maybe'; expected yes or no.",),
+    ),
+    Case(
+        "a labelled picture that is not there",
+        labels("yes", there=False),
+        "calibrate sprite --images . --labels labels.csv",
+        ("labels.csv:2: 1.png cannot be read: No such file or directory.",),
+    ),
+    Case(
+        "a calibration that is not there",
+        run_before(),
+        "show run --calibration nowhere",
+        ("nowhere holds no calibration.", "unisandbox calibrate JUDGE --out nowhere"),
     ),
     # plugins
     Case(

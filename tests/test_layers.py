@@ -33,8 +33,10 @@ LAYERS = (
     "asking judging run_log",
     "options runner remote",
     "results trials",
+    "agreement calibration",
     "attribution contrast probe",
     "api",
+    "calibrating",
     "training report",
     "cli __main__",
 )

@@ -189,7 +189,7 @@ class Matrix:
         """Return what must agree for a run folder to be continued."""
         return {
             "tasks": {
-                task.name: {"fingerprint": task.fingerprint, "dataset": _plain(task.options)}
+                task.name: {"dataset": _plain(task.options), "fingerprint": task.fingerprint}
                 for task in self.tasks
             },
             "modes": sorted({ask.mode.name for ask in self.asks}),
@@ -217,7 +217,7 @@ def resolve(
     wanted = _modes(modes)
     added = _with_dependencies(wanted)
     chosen_models = list({(model := named_model(text, plugins)).label: model for text in models}.values())
-    chosen_judges = list({(judge := _judge(text, plugins)).label: judge for text in judges}.values())
+    chosen_judges = list({(judge := named_judge(text, plugins)).label: judge for text in judges}.values())
     if not chosen_models:
         raise UsageError("No model is named. They are listed by: unisandbox models")
     asks: list[Ask] = []
@@ -279,7 +279,8 @@ def named_model(text: str, plugins: Plugins) -> Model:
     return Model(spec, entry, draws)
 
 
-def _judge(text: str, plugins: Plugins) -> JudgeChoice:
+def named_judge(text: str, plugins: Plugins) -> JudgeChoice:
+    """Return a judge by its name and options; raises UsageError for what is unknown."""
     spec = parse_spec(text)
     return JudgeChoice(spec, plugins.judges[spec.name])
 
