@@ -63,7 +63,8 @@ _REFUSAL = re.compile(
 )
 _UNCLEAR = re.compile(
     r"(?:it is |it's |is )?"
-    r"(?:unclear|unknown|uncertain|unidentifi\w+|indetermin\w+|undetermined|undefined|ambiguous|unsure|not (?:sure|clear|visible|certain|identifiable|determinable|applicable|present)"
+    r"(?:unclear|unknown|uncertain|unidentifi\w+|indetermin\w+|undetermined|undefined|ambiguous|unsure"
+    r"|not (?:sure|clear|visible|certain|identifiable|determinable|applicable|present)"
     r"|(?:i )?(?:cannot|can ?not|can't|unable to|could not|not possible to) (?:be )?"
     r"(?:tell|say|determined?|identify|identified|see|seen|name|named)"
     r"|n/?a|none|nothing|no (?:object|person|fruit|flower)s?)(?: from the (?:picture|image))?",
@@ -84,7 +85,6 @@ _ALONGSIDE = re.compile(
 _TRAILING = re.compile(
     r"(?:flower|fruit|blossom|bloom|slice|piece|bunch|plant|toy|figure|figurine|icon|emoji|drawing|illustration"
     r"|symbol|shape|object)(?:s|es)?"
-)
 )
 
 
