@@ -259,7 +259,7 @@ def probability_of_yes(tokens: Tokens) -> float | None:
 
     Words differ in case and in a space before them; all forms of a word count together.
 
-    >>> probability_of_yes([("Yes", {"Yes": math.log(0.6), " no": math.log(0.2), "The": math.log(0.2)})])
+    >>> round(probability_of_yes([("Yes", {"Yes": math.log(0.6), " no": math.log(0.2), "The": -3.0})]), 3)
     0.75
     """
     for token, others in reversed(tokens):
