@@ -7,6 +7,12 @@ from unisandbox.hookspecs import RegisterModel, hookimpl
 def register_models(register: RegisterModel) -> None:
     """Register the backends."""
     register(
+        "any-to-any",
+        "unisandbox.model_backends.any_to_any.factory:any_to_any",
+        summary="transformers models that read and draw: Janus, Janus-Pro, Emu3 (model=HUB_NAME_OR_FOLDER)",
+        does=("image", "text", "see"),
+    )
+    register(
         "folder",
         "unisandbox.model_backends.folder:Folder",
         summary="replays pictures, thoughts and answers made elsewhere",
