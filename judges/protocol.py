@@ -19,6 +19,9 @@ DEFAULT_MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
 Matcher = Literal["rules", "model"]
 """Who holds an observation against the target: the rubric's rules, or the model in a second, blind call."""
 
+LARGEST = 1536
+"""Pixels of a picture's longer side that a judge is shown by default."""
+
 _REMEMBERED = 65536
 """Stage-two replies kept, so that the same pair is not asked twice."""
 
@@ -106,3 +109,8 @@ def _verdict(case: Case, reply: Reply) -> Verdict:
     reason = "" if yes else "the model finds that they differ"
     probability = probability_of_yes(reply.tokens)
     return verdict_on(case, "correct" if yes else "incorrect", reason, reply.text, probability=probability)
+
+
+def cut_off(max_tokens: int) -> str:
+    """Return why a reply that did not come to its end is none."""
+    return f"the reply was cut off after {max_tokens} tokens: raise max_tokens"
