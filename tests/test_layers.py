@@ -31,7 +31,7 @@ LAYERS = (
     "stats",
     "scores",
     "asking judging run_log",
-    "options runner",
+    "options runner remote",
     "results trials",
     "attribution contrast probe",
     "api",
@@ -41,7 +41,18 @@ LAYERS = (
 """From the bottom up, as in DESIGN: a module imports from lower layers, or from its own package."""
 
 HEAVY = frozenset(
-    {"torch", "transformers", "diffusers", "datasets", "pandas", "inflect", "scipy", "matplotlib", "sklearn"}
+    {
+        "torch",
+        "transformers",
+        "diffusers",
+        "datasets",
+        "pandas",
+        "inflect",
+        "scipy",
+        "matplotlib",
+        "sklearn",
+        "openai",
+    }
 )
 
 
