@@ -137,7 +137,9 @@ class Vlm(ModelJudge):
                 yield Reply(question.key, error=f"unreadable picture: {error}")
             else:
                 asked.append((question, picture, note))
-        yield from self._batches.over(asked, self._answer, alike=lambda one: (one[1] is None, one[0].logprobs))
+        yield from self._batches.over(
+            asked, self._answer, alike=lambda one: (one[1] is None, one[0].logprobs)
+        )
 
     def _picture(self, question: Question) -> tuple[PilImage | None, str]:
         """Return the picture as the model gets it, and how it was made smaller, if it was."""
@@ -147,7 +149,10 @@ class Vlm(ModelJudge):
         width, height = picture.size
         picture.thumbnail((self._max_side, self._max_side))
         smaller = picture.size != (width, height)
-        return picture, f"made smaller: {width}x{height} to {picture.width}x{picture.height}" if smaller else ""
+        return (
+            picture,
+            f"made smaller: {width}x{height} to {picture.width}x{picture.height}" if smaller else "",
+        )
 
     def _answer(self, batch: Sequence[tuple[Question, PilImage | None, str]]) -> list[Reply]:
         import torch

@@ -5,7 +5,7 @@ It is a real LLaVA with a real processor and chat template, taught here in secon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from tests.support_local import shaken
 from unisandbox.records import Image
 
 torch.set_num_threads(1)
@@ -27,14 +28,14 @@ SPECIAL = ["<pad>", "<bos>", "<eos>", "<image>"]
 CHAT = (
     "{% for m in messages %}{{m.role}}: {% for c in m.content %}"
     "{% if c.type == 'image' %}<image>{% else %}{{c.text}}{% endif %}{% endfor %}\n{% endfor %}"
-    "{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% if add_generation_prompt %}assistant:\n{% endif %}"
 )
 Lesson = tuple[str, Image | None, str]
 """What it is asked, the picture with it, and what it is to reply."""
 
 
 def taught(folder: Path, lessons: Sequence[Lesson], steps: int = 60) -> Path:
-    """Write a model that replies as it was taught."""
+    """Write a model that replies as it was taught, and that would sample if it were left to itself."""
     words = _tokenizer([text for lesson in lessons for text in (lesson[0], lesson[2])])
     processor = LlavaProcessor(
         CLIPImageProcessorPil(size={"height": 32, "width": 32}, do_center_crop=False),
@@ -45,9 +46,15 @@ def taught(folder: Path, lessons: Sequence[Lesson], steps: int = 60) -> Path:
         chat_template=CHAT,
     )
     model = _model(words)
-    for seen in (True, False):
-        if some := [lesson for lesson in lessons if (lesson[1] is not None) == seen]:
-            _teach(model, processor, some, steps)
+    kinds = [[lesson for lesson in lessons if (lesson[1] is not None) == seen] for seen in (True, False)]
+    batches = [_batch(processor, some) for some in kinds if some]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        for batch in batches:
+            model(**batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
     model.generation_config = GenerationConfig(
         bos_token_id=1, eos_token_id=2, pad_token_id=0, do_sample=True, temperature=0.7, top_p=0.8
     )
@@ -100,34 +107,33 @@ def _model(words: Any) -> LlavaForConditionalGeneration:
         image_token_index=words.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-1,
     )
-    return LlavaForConditionalGeneration(config)
+    return shaken(LlavaForConditionalGeneration(config))
 
 
-def _teach(model: Any, processor: Any, lessons: Sequence[Lesson], steps: int) -> None:
-    asked = [
-        [{"role": "user", "content": [*([{"type": "image", "image": image.pil()}] if image else []),
-                                      {"type": "text", "text": text}]}]
+def _batch(processor: Any, lessons: Sequence[Lesson]) -> Mapping[str, torch.Tensor]:
+    """Return questions with their replies, of which only the replies are to be learnt."""
+    prompts = [
+        processor.apply_chat_template(
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "image"}] * bool(image) + [{"type": "text", "text": text}],
+                }
+            ],
+            add_generation_prompt=True,
+        )
         for text, image, _ in lessons
     ]
-    prompts = [processor.apply_chat_template(one, add_generation_prompt=True) for one in asked]
-    pictures = [image.pil() for _, image, _ in lessons if image]
     replies = [f"{reply}<eos>" for _, _, reply in lessons]
-    processor.tokenizer.padding_side = "right"
+    processor.tokenizer.padding_side = "left"
     inputs = processor(
         text=[prompt + reply for prompt, reply in zip(prompts, replies, strict=True)],
-        images=pictures or None, padding=True, return_tensors="pt",
+        images=[image.pil() for _, image, _ in lessons if image] or None,
+        padding=True,
+        return_tensors="pt",
     )
     labels = torch.full_like(inputs["input_ids"], -100)
     for row, reply in enumerate(replies):
-        end = int(inputs["attention_mask"][row].sum())
-        begin = end - len(processor.tokenizer(reply)["input_ids"])
-        labels[row, begin:end] = inputs["input_ids"][row, begin:end]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    for _ in range(steps):
-        loss = model(**inputs, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        print(loss.item())
-    model.eval()
+        last = len(processor.tokenizer(reply)["input_ids"])
+        labels[row, -last:] = inputs["input_ids"][row, -last:]
+    return {**inputs, "labels": labels}
