@@ -98,7 +98,7 @@ class Vlm(ModelJudge):
         self._settle()
 
     def _settle(self) -> None:
-        """Leave nothing of a checkpoint's own sampling; pad on the left, where nothing that follows stands."""
+        """Leave nothing of a checkpoint's own sampling; pad on the left, away from what is written."""
         from transformers import GenerationConfig
 
         own, tokenizer = self._model.generation_config, self._processor.tokenizer

@@ -7,7 +7,8 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 from unisandbox.backend import describe
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
-from unisandbox.matrix import Matrix, resolve
+from unisandbox.judge import Judge
+from unisandbox.matrix import JudgeChoice, Matrix, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
@@ -112,9 +114,8 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     matrix = plan(options)
     for fault in unbuildable(matrix):
         raise fault
-    judges = {judge.label: load_judge(judge) for judge in matrix.judges}
     folder = Path(options.out) if options.out else new_folder(options)
-    with RunLog(folder, fresh=options.fresh) as log:
+    with loaded_judges(matrix.judges) as judges, RunLog(folder, fresh=options.fresh) as log:
         log.begin(matrix.describe(), about(options, matrix))
         for label, judge in judges.items():
             log.note("judges", label, describe(judge))
@@ -125,6 +126,18 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
             results = collect(folder, matrix, runner.states)
             log.write_json(RESULTS, results.to_json())
     return results
+
+
+@contextmanager
+def loaded_judges(chosen: Iterable[JudgeChoice]) -> Iterator[dict[str, Judge]]:
+    """Load judges by label; close at the end those that hold something open."""
+    judges: dict[str, Judge] = {}
+    with ExitStack() as opened:
+        for choice in chosen:
+            judge = judges[choice.label] = load_judge(choice)
+            if callable(close := getattr(judge, "close", None)):
+                opened.callback(close)
+        yield judges
 
 
 def resume(folder: Path, *, progress: Progress | None = None) -> Results:
