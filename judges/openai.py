@@ -65,7 +65,7 @@ class OpenAI(ModelJudge):
             self._try()
 
     def _try(self) -> None:
-        """Ask anything, so that a wrong name is found before pictures are made; not all servers list all names."""
+        """Ask anything, so that a wrong name is found before pictures are made; servers need not list all."""
         try:
             list(self.ask([Question("", "Reply with one word: yes")]))
         except JudgeError:

@@ -94,8 +94,7 @@ class Panel:
 
         def compares(number: int, label: str, judge: Judge) -> dict[str, Verdict]:
             own = [replace(case, observation=_of_member(case, number)) for case in cases]
-            seen = [case for case in own if case.observation.error is case.observation.malformed is None]
-            unseen = [case for case in own if case not in seen]
+            seen, unseen = ([case for case in own if _usable(case) == usable] for usable in (True, False))
             found = answered(judge.match, seen, _unmatched, self._patience[label])
             return {verdict.key: verdict for verdict in (*map(match_by_rules, unseen), *found)}
 
@@ -145,6 +144,10 @@ class Panel:
 def _of_member(case: Case, number: int) -> Observation:
     assert isinstance(case.observation, Observations)
     return replace(case.observation.by_member[number], key=case.key)
+
+
+def _usable(case: Case) -> bool:
+    return case.observation.error is None and case.observation.malformed is None
 
 
 def _unseen(view: View, reason: str) -> Observation:
