@@ -1,4 +1,4 @@
-"""A tiny vision-language model that knows a few pictures by heart, in the folder that ``save_pretrained`` writes.
+"""A tiny vision-language model that knows a few pictures by heart, in the folder of ``save_pretrained``.
 
 It is a real LLaVA with a real processor and chat template, taught here in seconds from random weights.
 """

@@ -7,8 +7,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,13 +16,12 @@ from typing import Any
 from unisandbox.backend import describe
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
-from unisandbox.judge import Judge
-from unisandbox.matrix import JudgeChoice, Matrix, resolve
+from unisandbox.matrix import Matrix, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import RESULTS, RUN, RunLog, read_json
-from unisandbox.runner import Progress, Runner, load_judge
+from unisandbox.runner import Progress, Runner, loaded_judges
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
 from unisandbox.task import Task, with_options
 
@@ -126,18 +124,6 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
             results = collect(folder, matrix, runner.states)
             log.write_json(RESULTS, results.to_json())
     return results
-
-
-@contextmanager
-def loaded_judges(chosen: Iterable[JudgeChoice]) -> Iterator[dict[str, Judge]]:
-    """Load judges by label; close at the end those that hold something open."""
-    judges: dict[str, Judge] = {}
-    with ExitStack() as opened:
-        for choice in chosen:
-            judge = judges[choice.label] = load_judge(choice)
-            if callable(close := getattr(judge, "close", None)):
-                opened.callback(close)
-        yield judges
 
 
 def resume(folder: Path, *, progress: Progress | None = None) -> Results:

@@ -1,4 +1,4 @@
-"""A judge behind a server: through HTTP come the scores of the same judge in process, and every fault apart."""
+"""A judge behind a server: through HTTP come the scores of the same judge in process; faults stay apart."""
 
 from __future__ import annotations
 

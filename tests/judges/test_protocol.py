@@ -82,5 +82,5 @@ def test_words_are_not_for_judges_that_read_pictures() -> None:
 
 
 def test_there_is_no_probability_without_a_second_call() -> None:
-    with pytest.raises(UsageError, match="soft=true .*: add matcher=model"):
+    with pytest.raises(UsageError, match=r"soft=true .*: add matcher=model"):
         Parrot(matcher="rules", soft=True)
