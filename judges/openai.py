@@ -60,7 +60,7 @@ class OpenAI(ModelJudge):
             rpm=rpm,
             retries=retries,
         )
-        self.batch_size = 2 * self._remote.batch_size  # the end of a batch leaves places in flight empty
+        self.batch_size = self._remote.batch_size
         if model not in self._remote.models:
             self._try()
 

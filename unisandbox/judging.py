@@ -19,7 +19,7 @@ from unisandbox.rubric import Rubric
 
 BATCH = 32
 _GATHERING = 0.05
-"""Seconds in which a batch gathers when there is no whole one waiting."""
+"""Seconds in which a batch gathers for a judge that has nothing to do."""
 _REMEMBERED = 4096
 """Observations kept, so that a picture that comes again is not observed again."""
 
@@ -77,15 +77,21 @@ class JudgeStage:
             self._queue.put_nowait(None)
 
     def _gathered(self) -> list[Judged]:
-        """Return what waits, a batch at most; a judge with little to do does not wait long for more."""
+        """Return what waits, a batch at most, ``[]`` at the end.
+
+        A judge that had nothing to do waits a moment for more, one that was busy does not: so a batch grows
+        to what came in while the last one was judged, and neither waits for the other.
+        """
         batch: list[Judged] = []
-        until = None
+        patience = _GATHERING if self._queue.empty() else 0.0
+        until: float | None = None
         while len(batch) < self._batch and not self._over:
             try:
-                judged = self._queue.get(timeout=until and max(0, until - time.monotonic()))
+                judged = self._queue.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
-            until = until or time.monotonic() + _GATHERING
+            if until is None:
+                until = time.monotonic() + patience
             if judged is None:
                 self._over = True
             else:

@@ -214,7 +214,7 @@ def test_it_says_what_it_is_and_how_it_is_asked(server: Server, judge: OpenAI) -
         "matcher": "rules",
         "soft": False,
     }
-    assert judge.batch_size == 8 * 32
+    assert judge.batch_size == 4 * 32
 
 
 def test_a_wrong_model_is_found_before_anything_is_drawn(server: Server) -> None:
