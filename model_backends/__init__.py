@@ -9,8 +9,14 @@ def register_models(register: RegisterModel) -> None:
     register(
         "any-to-any",
         "unisandbox.model_backends.any_to_any.factory:any_to_any",
-        summary="transformers models that read and draw: Janus, Janus-Pro, Emu3 (model=HUB_NAME_OR_FOLDER)",
+        summary="models of transformers that read and draw: Janus, Janus-Pro, Emu3",
         does=("image", "text", "see"),
+    )
+    register(
+        "diffusers",
+        "unisandbox.model_backends.diffusers.factory:diffusers",
+        summary="any text-to-image pipeline, alone or behind a language model that rewrites",
+        does="unisandbox.model_backends.diffusers:does",
     )
     register(
         "folder",
@@ -26,6 +32,12 @@ def register_models(register: RegisterModel) -> None:
         does=("image", "text", "think", "see"),
         draws="sandbox",
         sees_target=True,
+    )
+    register(
+        "openai",
+        "unisandbox.model_backends.openai.factory:openai",
+        summary="any OpenAI-compatible server; presets for BAGEL, Qwen-Image, GPT-image and others",
+        does="unisandbox.model_backends.openai:does",
     )
     register(
         "tiny",

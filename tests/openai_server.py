@@ -124,9 +124,10 @@ class Mind:
         return Generation("", text=generation.thought) if mode == "think" else generation
 
     def _literally(self, asked: Asked) -> Generation:
-        """Draw what the last words name: a conclusion, or a prompt that no task has."""
+        """Draw what the last paragraph names: a conclusion, or a prompt that no task has."""
+        words = asked.turns[-1].text.rpartition("\n\n")[2]
         for rubric in self._rubrics:
-            slots = rubric.read(asked.turns[-1].text)
+            slots = rubric.read(words)
             if set(slots) == set(rubric.slots):
                 try:
                     return Generation("", Image.from_pil(compose(scene_of(slots), 128, asked.seed)))
@@ -326,13 +327,15 @@ async def _torn_off() -> AsyncIterator[bytes]:
 
 
 @contextmanager
-def serving(mind: Mind | None = None, **about: Any) -> Iterator[Server]:
-    """Run a server on a free port, on a thread of its own."""
+def serving(mind: Mind | None = None, port: int = 0, **about: Any) -> Iterator[Server]:
+    """Run a server on a port, by default a free one, on a thread of its own."""
     server = Server(mind or Mind(), **about)
+    server.mind.answer(Asked((Turn("user", "wake up"),), "text"))  # what it knows takes a second to gather
     config = uvicorn.Config(server.app(), log_level="critical", lifespan="off", timeout_graceful_shutdown=0)
     runner = uvicorn.Server(config)
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         server.url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
         thread = threading.Thread(target=runner.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

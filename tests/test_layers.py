@@ -20,7 +20,7 @@ LAYERS = (
     "world.vocabulary world.people",
     "records",
     "modes prompts yaml_file",
-    "rubric backend",
+    "rubric backend batching loading",
     "judge",
     "hookspecs",
     "specs guesses plugins",

@@ -201,6 +201,7 @@ def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:
                 "trials": ask.trials,
                 "chance": ask.chance.score,
                 "guess": ask.chance.strategy,
+                "remark": ask.remark,
             }
             for ask in matrix.asks
         ],

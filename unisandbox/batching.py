@@ -21,8 +21,8 @@ class Batches:
     size: int
     """How many items at once; halved, for good, when that was too much."""
     filled: bool = False
-    """Fill a short batch up with copies of its last item. In half precision, matrices of another shape are
-    rounded otherwise, enough for the same seed to choose another token: with this the shape stays the same."""
+    """Fill a short batch up with copies of its last item. Matrices of another shape are rounded otherwise,
+    in half precision enough for the same seed to choose another token: with this the shape stays the same."""
 
     def over(
         self,

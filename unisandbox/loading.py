@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""A number format; ``auto``: that of the checkpoint."""
+"""A number format; ``auto``: that of the checkpoint, on a CPU float32."""
+
+_PACKAGE = re.compile(r"requires the (\w+) library|pip install (?:-U )?([\w-]+)")
+"""How transformers and diffusers name a package that they miss."""
 
 _FIXES = {
     "accelerate": "pip install 'unisandbox[models]'",
@@ -25,6 +28,14 @@ _FIXES = {
     "torchvision": "install the torchvision that belongs to your torch "
     "(torch 2.13.0: pip install torchvision==0.28.0)",
 }
+
+
+def quiet() -> None:
+    """Keep what transformers tells developers off the screen, and its bars; call it before other imports."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def needed(who: str, package: str, what_for: str) -> None:
@@ -71,8 +82,8 @@ def one_line(who: str, model: str) -> Iterator[None]:
         yield
     except ImportError as error:
         told = _flat(error)
-        found = re.search(r"requires? (?:the )?`?([A-Za-z][\w.-]*)", told)
-        package = found[1].strip("-._").lower() if found else str(error.name or "")
+        found = _PACKAGE.search(told)
+        package = (found[1] or found[2]).strip(".-").lower() if found else str(error.name or "")
         if not package or find_spec(package.replace("-", "_")) is not None:
             raise BackendError(f"{who}: model={model} cannot be loaded: {told}") from error
         raise BackendError(
@@ -100,8 +111,21 @@ def device_named(who: str, name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"{who}: device={name}: {reason} Use auto, cpu, or a device of this machine.") from None
+        raise UsageError(
+            f"{who}: device={name}: {reason}. Use auto, cpu, or a device of this machine."
+        ) from None
     return device
+
+
+def precision(dtype: Precision, device: torch.device | None) -> Precision:
+    """Return the number format for a device: on a CPU, ``auto`` is float32, which is fastest there.
+
+    >>> import torch
+    >>> precision("auto", torch.device("cpu"))
+    'float32'
+    """
+    on_cpu = device is not None and device.type == "cpu"
+    return "float32" if dtype == "auto" and on_cpu else dtype
 
 
 def device_label(device: torch.device) -> str:

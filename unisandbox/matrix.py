@@ -37,6 +37,12 @@ class Model:
         """The column in every table."""
         return self.spec.label
 
+    @property
+    def does(self) -> frozenset[str]:
+        """What it can do, with its options."""
+        options = {key: value for key, value in self.spec.options.items() if key != "draws"}
+        return frozenset(self.entry.abilities(options))
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeChoice:
@@ -84,6 +90,12 @@ class Ask:
     def id(self) -> tuple[str, str, str]:
         """What names it in the log."""
         return self.task.name, self.mode.name, self.model.label
+
+    @property
+    def remark(self) -> str:
+        """What a reader must know of this column before reading a score."""
+        unseen = self.mode.name == "direct" and "end_to_end" in self.model.does
+        return "end to end: thinks unseen" if unseen else ""
 
     @property
     def trials(self) -> int:
@@ -214,7 +226,7 @@ def resolve(
         for task in tasks:
             samples = _first_units(task.samples, limit)
             for mode in (MODES[name] for name in MODES if name in wanted and name in task.modes):
-                if gap := lacking(mode, frozenset(model.entry.does)):
+                if gap := lacking(mode, model.does):
                     reason = f"the model does not: {', '.join(ABILITIES[a] for a in sorted(gap))}"
                     unsupported.append(Unsupported(task.name, task.family, mode.name, model.label, reason))
                     continue

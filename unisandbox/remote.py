@@ -150,11 +150,17 @@ class Remote:
         """
         done: queue.SimpleQueue[tuple[Item, Answer | Exception]] = queue.SimpleQueue()
 
+        over = False
+
         async def one(item: Item) -> None:
+            nonlocal over
             async with self._slots:
+                if over:  # the fault of one was a fault of all
+                    return
                 try:
                     done.put((item, await ask(item)))
                 except Exception as error:
+                    over = over or not isinstance(error, RequestError)
                     done.put((item, error))
 
         async def everything() -> None:

@@ -46,6 +46,8 @@ class Cell:
     """Which strategy that is."""
     note: str = ""
     """Why there is no score, for a mode the model does not support."""
+    remark: str = ""
+    """What must be known of the column before its score is read."""
 
     @property
     def supported(self) -> bool:
@@ -168,6 +170,7 @@ def collect(folder: Path, matrix: Matrix, states: Mapping[tuple[str, str, str], 
                 score(outcomes, ask.unit_of, ask.units, ask.repeats),
                 ask.chance.score,
                 ask.chance.strategy,
+                remark=ask.remark,
             )
         )
     cells += [_gap(**asdict(gap)) for gap in matrix.unsupported]
@@ -252,7 +255,7 @@ class _Tally:
                 codes += bytes(self.repeats)
             value = score(codes, unit_of, units, self.repeats)
             named = {key: self.ask[key] for key in ("task", "family", "mode", "model", "chance", "guess")}
-            yield Cell(judge=label, score=value, **named)
+            yield Cell(judge=label, score=value, remark=self.ask.get("remark", ""), **named)
 
     def _open(self, unit_of: Sequence[int]) -> list[int]:
         """Return the units of which a sample is not in the log yet: half a pair is not right."""

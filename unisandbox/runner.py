@@ -171,6 +171,7 @@ class Runner:
                 self._progress.asking(state.ask)
                 self._run_ask(backend, state, patience)
         finally:
+            self._log.note("backends", model.label, describe(backend))  # by now it may know what fits
             if callable(close := getattr(backend, "close", None)):
                 close()
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from unisandbox.backend import Backend
-from unisandbox.loading import Precision
+from unisandbox.loading import Precision, quiet
 
 
 def any_to_any(
@@ -35,11 +35,14 @@ def any_to_any(
     ``guidance_scale`` 1 is none, ``temperature`` 0 is the likeliest token, ``top_k`` 0 is all tokens; left
     out, guidance and ``top_k`` are those that the family's authors publish (Janus: 5 and 0; Emu3: 3 and
     2048). Words are the likeliest ones at ``text_temperature`` 0, and at most ``max_tokens`` of a thought or
-    an answer. ``image_size``, in pixels a side, is for Emu3, whose pictures have any size. Raises BackendError
-    for a checkpoint that cannot be loaded or does not draw, UsageError for one or a device that is not there.
+    an answer. ``image_size``, in pixels a side, is for Emu3, whose pictures have any size. Raises
+    BackendError for a checkpoint that cannot be loaded or does not draw, UsageError for a folder or a device
+    that is not there.
     """
+    quiet()
     from unisandbox.model_backends.any_to_any.backend import AnyToAny
-    from unisandbox.model_backends.any_to_any.families import Sampling, load
+    from unisandbox.model_backends.any_to_any.families import NAME, Sampling, load
+    from unisandbox.model_backends.any_to_any.rows import Rows
 
     family = load(
         model,
@@ -51,4 +54,12 @@ def any_to_any(
         sampling=Sampling(guidance_scale, temperature, top_k),
         image_size=image_size,
     )
-    return AnyToAny(family, batch_size=batch_size, temperature=text_temperature, max_tokens=max_tokens)
+    rows = Rows(
+        family.model,
+        family.processor.tokenizer,
+        who=NAME,
+        batch_size=batch_size,
+        temperature=text_temperature,
+        max_tokens=max_tokens,
+    )
+    return AnyToAny(family, rows)

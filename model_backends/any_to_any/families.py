@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LogitsProcessorList
-from transformers.utils import logging
 
 from unisandbox.errors import BackendError, UsageError
-from unisandbox.loading import Precision, checkpoint, device_named, digest, needed, one_line
+from unisandbox.loading import Precision, checkpoint, device_named, digest, needed, one_line, precision
+from unisandbox.model_backends.any_to_any.rows import Inputs
 from unisandbox.model_backends.any_to_any.sampling import Grid, Guided
 from unisandbox.records import Turn
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 NAME = "any-to-any"
-Inputs = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +63,9 @@ class Family:
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """Undo what the image processor does to pictures: return bytes (rows, height, width, 3)."""
+        reads = self.processor.image_processor
         mean, std = (
-            torch.tensor(values, device=pictures.device)
-            for values in (self.processor.image_processor.image_mean, self.processor.image_processor.image_std)
+            torch.tensor(each, device=pictures.device) for each in (reads.image_mean, reads.image_std)
         )
         return ((pictures.float() * std + mean) * 255).clamp(0, 255).byte().cpu()
 
@@ -76,8 +73,8 @@ class Family:
         """Return the conversation in the model's own form, open for its turn."""
         if self.processor.chat_template is None:
             raise BackendError(
-                f"{NAME}: this checkpoint has no chat template, so it cannot be asked in words: it only draws. "
-                "Ask it with --modes direct render, or name a checkpoint made for conversations."
+                f"{NAME}: this checkpoint has no chat template, so it cannot be asked in words: it only "
+                "draws. Ask it with --modes direct render, or name a checkpoint made for conversations."
             )
         messages = [
             {
@@ -135,16 +132,13 @@ class Emu3(Family):
 
     def picture(self, turns: Sequence[Turn]) -> Inputs:
         """Return the text, not as a conversation, with the tokens that give the size and open a picture."""
-        inputs = self._open_picture("\n".join(turn.text for turn in turns))
-        inputs.pop("image_sizes")
-        return inputs
+        return self._open_picture("\n".join(turn.text for turn in turns))[0]
 
     def draw(self, inputs: Mapping[str, Tensor], seeds: Sequence[int]) -> Tensor:
         """Draw: guidance is that of ``generate``, against a picture of no prompt; then the lines are kept."""
         chosen, names = self.sampling, self.model.vocabulary_mapping
         assert chosen.top_k is not None
-        nothing = self._open_picture("")
-        height, width = nothing.pop("image_sizes")[0].tolist()
+        nothing, (height, width) = self._open_picture("")
         start = inputs["input_ids"].shape[1]
         tokens = torch.tensor(names.image_tokens, device=self.model.device)
         lines = Grid(
@@ -166,13 +160,16 @@ class Emu3(Family):
             negative_prompt_attention_mask=without["attention_mask"],
             logits_processor=LogitsProcessorList([lines]),
         )[:, start:]
-        closed = torch.nn.functional.pad(codes, (0, 3))  # decoding cuts off the three tokens that close a picture
-        pictures = self.model.decode_image_tokens(image_tokens=closed, height=height, width=width)
-        return torch.as_tensor(pictures).permute(0, 2, 3, 1)
+        closed = torch.nn.functional.pad(codes, (0, 3))  # decoding cuts off what closes a picture
+        pictures: Tensor = self.model.decode_image_tokens(image_tokens=closed, height=height, width=width)
+        return pictures.permute(0, 2, 3, 1)
 
-    def _open_picture(self, text: str) -> Inputs:
+    def _open_picture(self, text: str) -> tuple[Inputs, tuple[int, int]]:
+        """Return what is put in, and how many lines of how many tokens the picture has."""
         area = {} if self.side is None else {"image_area": self.side**2}
-        return self._put_in(text, return_for_image_generation=True, **area)
+        inputs = self._put_in(text, return_for_image_generation=True, **area)
+        height, width = inputs.pop("image_sizes")[0]
+        return inputs, (int(height), int(width))
 
 
 FAMILIES: Mapping[str, type[Family]] = {"janus": Janus, "emu3": Emu3}
@@ -194,25 +191,26 @@ def load(
     place = checkpoint(NAME, model, "config.json")
     if device_map is not None:
         needed(NAME, "accelerate", f"device_map={device_map}")
-    logging.set_verbosity_error()
     with one_line(NAME, model):
         kind = AutoConfig.from_pretrained(place, revision=revision).model_type
     if kind not in FAMILIES:
         raise BackendError(
-            f"{NAME}: model={model} is of the kind {kind!r}, which does not draw. Of what transformers holds, "
-            f"{' and '.join(FAMILIES)} read and draw."
+            f"{NAME}: model={model} is of the kind {kind!r}, which does not draw. Of what transformers "
+            f"holds, {' and '.join(FAMILIES)} read and draw."
         )
     onto = {"device_map": device_map} if device_map else {}
     target = None if device_map else device_named(NAME, device)
     with one_line(NAME, model):
         processor = AutoProcessor.from_pretrained(place, revision=revision)
-        loaded = AutoModelForImageTextToText.from_pretrained(place, revision=revision, dtype=dtype, **onto)
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            place, revision=revision, dtype=precision(dtype, target), **onto
+        )
     weights = [digest(loaded.state_dict().items())]
     for folder in adapters:
         loaded, told = merged(loaded, folder)
         weights.append(told)
-    _plain(loaded, processor)
-    family = FAMILIES[kind](loaded.eval() if target is None else loaded.eval().to(target), processor, sampling, image_size)
+    placed = loaded.eval() if target is None else loaded.eval().to(target)
+    family = FAMILIES[kind](placed, processor, sampling, image_size)
     family.weights = "+".join(weights)
     return family
 
@@ -222,24 +220,14 @@ def merged(model: Any, folder: Path) -> tuple[Any, str]:
     needed(NAME, "peft", f"adapter={folder}")
     if not (folder / "adapter_config.json").is_file():
         raise UsageError(f"{NAME}: adapter={folder}: no adapter: no adapter_config.json there.")
-    import warnings
-
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     with one_line(NAME, str(folder)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.filterwarnings("error", message="Found missing adapter keys")
         try:
             adapted = PeftModel.from_pretrained(model, str(folder))
         except UserWarning as error:
             raise ValueError(f"its weights do not fit this model: {error}") from None
-        told = digest((name, weight) for name, weight in adapted.state_dict().items() if "lora_" in name)
+        told = digest(get_peft_model_state_dict(adapted).items())
         return adapted.merge_and_unload(), told
-
-
-def _plain(model: Any, processor: Any) -> None:
-    """Leave nothing of a checkpoint's own sampling: what is not our option would be in no log."""
-    settings, tokenizer = model.generation_config, processor.tokenizer
-    settings.do_sample, settings.temperature, settings.top_p, settings.top_k = False, None, None, None
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        if getattr(settings, name) is None:
-            setattr(settings, name, getattr(tokenizer, name))

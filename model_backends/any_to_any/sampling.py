@@ -1,8 +1,8 @@
 """Sampling where every row follows its own seed, whatever rows are beside it.
 
-``generate`` of transformers knows only one stream of random numbers for all rows. The likeliest token of scores
-with Gumbel noise added is a draw from their softmax (the Gumbel-max trick), so a processor of scores that
-adds the noise of one stream a row, with the greedy search of ``generate``, is sampling by seeds.
+``generate`` of transformers knows only one stream of random numbers for all rows. The likeliest token of
+scores with Gumbel noise added is a draw from their softmax (the Gumbel-max trick), so a processor of scores
+that adds the noise of one stream a row, with the greedy search of ``generate``, is sampling by seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 
-class Seeded(LogitsProcessor):  # type: ignore[misc, no-untyped-call]
+class Seeded(LogitsProcessor):
     """Turns scores (rows, tokens) into ones whose greatest is a draw by the row's seed."""
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_k: int = 0) -> None:
@@ -55,7 +55,7 @@ class Guided(Seeded):
 
 
 class Grid(Seeded):
-    """The same for pictures written in lines: ``width`` tokens of pictures, then a token that ends the line."""
+    """The same for pictures written in lines: ``width`` tokens of a picture, then one that ends the line."""
 
     def __init__(
         self,

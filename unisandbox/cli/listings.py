@@ -25,7 +25,7 @@ def _print(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def models(arguments: argparse.Namespace) -> int:
     """List model backends."""
     rows = [
-        [entry.name, " ".join(entry.does), entry.draws, entry.summary, entry.plugin]
+        [entry.name, " ".join(entry.abilities({})), entry.draws, entry.summary, entry.plugin]
         for entry in installed().models.values()
     ]
     _print(["model", "does", "draws", "", "plugin"], rows)

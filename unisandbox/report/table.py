@@ -32,7 +32,7 @@ def beside(cell: Cell) -> str:
     score = cell.score
     if not cell.supported:
         return cell.note
-    notes = []
+    notes = [cell.remark] if cell.remark else []
     if score.unscored:
         why = f"{score.errors} errors" if score.errors else "unfinished"
         bounds = "" if score.lowest is None else f": {score.lowest:.2f}-{score.highest:.2f}"
