@@ -20,7 +20,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from multiprocessing.connection import Connection
@@ -70,8 +70,8 @@ def serve(latency: float, ready: Connection) -> None:
                     "finish_reason": "stop",
                 }
                 reply = json.dumps({"data": [{"id": "bare"}], "choices": [choice]}).encode()
-                start = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(reply)}\r\n\r\n"
-                writer.write(start.encode() + reply)
+                about = f"content-type: application/json\r\ncontent-length: {len(reply)}"
+                writer.write(f"HTTP/1.1 200 OK\r\n{about}\r\n\r\n".encode() + reply)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -170,6 +170,47 @@ def write_task(folder: Path, rows: int) -> Path:
     return path
 
 
+def row(*cells: object) -> None:
+    """Print a row of a table."""
+    print(
+        " ".join(f"{cell:>11.2f}" if isinstance(cell, float) else f"{cell:>11}" for cell in cells), flush=True
+    )
+
+
+def throughput(ask: Ask, url: str, given: argparse.Namespace) -> dict[int, float]:
+    """Print how fast the judge is alone; return the seconds that it takes with two calls a picture."""
+    images = pictures(given.images)
+    judge_alone(ask, images[:16], base_url=url)  # imports
+    row("at once", "matcher", "calls", "wall s", "images/s", "of the most", "CPU ms/call")
+    seconds = {}
+    for concurrency in given.concurrency:
+        for matcher, calls in (("rules", 1), ("model", 2)):
+            wall, cpu = judge_alone(ask, images, base_url=url, concurrency=concurrency, matcher=matcher)
+            rate, every = given.images / wall, calls * given.images
+            share = rate * given.latency * calls / concurrency
+            row(concurrency, matcher, every, wall, rate, share, 1000 * cpu / every)
+        seconds[concurrency] = wall
+    return seconds
+
+
+def overlap(task: str, url: str, work: Path, images: int, alone: Mapping[int, float]) -> None:
+    """Print how long runs take whose model takes as long as the judge."""
+    row("at once", "judge s", "model s", "both s", "/ slower")
+    for concurrency, seconds in alone.items():
+        started = time.perf_counter()
+        (cell,) = unisandbox.run(
+            tasks=task,
+            models=f"paced:pace={seconds / images:.9f}",
+            modes="direct",
+            judges=f"openai:base_url={url},model=bare,concurrency={concurrency},matcher=model",
+            out=work / f"run{concurrency}",
+        )
+        both = time.perf_counter() - started
+        if cell.score.n != images:
+            raise SystemExit(f"the run failed: {cell.score}")
+        row(concurrency, seconds, seconds, both, both / seconds)
+
+
 def main() -> None:
     """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -182,51 +223,9 @@ def main() -> None:
         work = Path(name)
         install_as_plugin(work / "site")
         task = str(write_task(work, given.images))
-        (ask,) = plan(
-            make_options(
-                {
-                    "tasks": task,
-                    "models": "paced:pace=0",
-                    "modes": "direct",
-                    "judges": f"openai:base_url={url}",
-                }
-            )
-        ).asks
-        images = pictures(given.images)
-        judge_alone(ask, images[:16], base_url=url)  # imports
-        print(
-            f"{'at once':>7} {'matcher':>7} {'calls':>6} {'wall s':>7} {'images/s':>8} {'of most':>7} {'CPU ms/call':>11}"
-        )
-        alone: dict[int, float] = {}
-        for concurrency in given.concurrency:
-            for matcher, calls in (("model", 2), ("rules", 1)):
-                wall, cpu = judge_alone(ask, images, base_url=url, concurrency=concurrency, matcher=matcher)
-                alone[concurrency] = wall if matcher == "model" else alone[concurrency]
-                most = concurrency / (given.latency * calls)
-                print(
-                    f"{concurrency:7d} {matcher:>7} {calls * given.images:6d} {wall:7.1f} {given.images / wall:8.1f} "
-                    f"{given.images / wall / most:7.2f} {1000 * cpu / (calls * given.images):11.2f}",
-                    flush=True,
-                )
-        print(f"\n{'at once':>7} {'judge s':>8} {'model s':>8} {'both s':>7} {'both / slower':>13}")
-        for concurrency, judging in alone.items():
-            pace = judging / given.images
-            started = time.perf_counter()
-            results = unisandbox.run(
-                tasks=task,
-                models=f"paced:pace={pace:.9f}",
-                modes="direct",
-                judges=f"openai:base_url={url},model=bare,concurrency={concurrency},matcher=model",
-                out=work / f"run{concurrency}",
-            )
-            both = time.perf_counter() - started
-            (cell,) = results
-            if cell.score.n != given.images:
-                raise SystemExit(f"the run failed: {cell.score}")
-            print(
-                f"{concurrency:7d} {judging:8.1f} {pace * given.images:8.1f} {both:7.1f} {both / judging:13.2f}",
-                flush=True,
-            )
+        options = {"tasks": task, "models": "paced:pace=0", "modes": "direct", "judges": "openai"}
+        (ask,) = plan(make_options(options)).asks
+        overlap(task, url, work, given.images, throughput(ask, url, given))
 
 
 if __name__ == "__main__":

@@ -150,12 +150,10 @@ class Vlm(ModelJudge):
             return None, ""
         picture = question.image.pil()
         width, height = picture.size
+        if max(width, height) <= self._max_side:
+            return picture, ""
         picture.thumbnail((self._max_side, self._max_side))
-        smaller = picture.size != (width, height)
-        return (
-            picture,
-            f"made smaller: {width}x{height} to {picture.width}x{picture.height}" if smaller else "",
-        )
+        return picture, f"downscaled from {width}x{height} to {picture.width}x{picture.height}"
 
     def _answer(self, batch: Sequence[tuple[Question, PilImage | None, str]]) -> list[Reply]:
         import torch

@@ -121,6 +121,8 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
         try:
             runner.run(judges)
         finally:
+            for label, judge in judges.items():
+                log.note("judges", label, describe(judge))  # by now it may know what fits
             results = collect(folder, matrix, runner.states)
             log.write_json(RESULTS, results.to_json())
     return results

@@ -83,15 +83,15 @@ class JudgeStage:
         to what came in while the last one was judged, and neither waits for the other.
         """
         batch: list[Judged] = []
-        patience = _GATHERING if self._queue.empty() else 0.0
-        until: float | None = None
+        idle = self._queue.empty()
+        until: float | None = None  # the first is waited for as long as it takes
         while len(batch) < self._batch and not self._over:
+            left = None if until is None else max(0.0, until - time.monotonic())
             try:
-                judged = self._queue.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+                judged = self._queue.get(timeout=left)
             except queue.Empty:
                 break
-            if until is None:
-                until = time.monotonic() + patience
+            until = until or time.monotonic() + _GATHERING * idle
             if judged is None:
                 self._over = True
             else:

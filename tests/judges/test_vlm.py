@@ -140,7 +140,7 @@ def test_a_reply_cut_off_is_an_error(folder: Path) -> None:
 
 def test_a_large_picture_is_made_smaller_and_that_is_noted(folder: Path) -> None:
     judge = Vlm(model=str(folder), max_side=64, max_tokens=4)
-    assert observed(judge, picture("red")).notes == {"picture": "made smaller: 128x128 to 64x64"}
+    assert observed(judge, picture("red")).notes == {"picture": "downscaled from 128x128 to 64x64"}
     assert observed(judge, picture("red", 64)).notes == {}
 
 
