@@ -42,17 +42,19 @@ _THOUGHT = re.compile(
 _THOUGHT_END = re.compile(rf"[<\[◁]/(?:{_TAGS})[>\]▷]", re.IGNORECASE)
 _ANSWER = re.compile(r"<(answer|output)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _SPECIAL = re.compile(r"<\|[^|<>]*\|>")
-_ASIDE = re.compile(r"(?<=\w)[ *_]*\([^()\n]*\)")
+_ASIDE = re.compile(r"(?<=\w)[ *_]*\([^()\n]*\)")  # "three (3)", "5 (2 red, 3 green)"
 
 _MARKUP = r"[\s>*_#`\"'“”‘’\-–—•\[({.]*"
 _PREFIX = rf"(?:(?:final\s+)?(?:caption|answer|output|result|response|reply|object|species)\W*[:=]{_MARKUP})?"
 _REJECT = re.compile(
     rf"(?:^|[;,{{|.!?]){_MARKUP}{_PREFIX}"
-    r"(?:reject(?:ed|ion)?\b|error\b(?=\W*$|\s*[\"'*_]*\s*[:\-–—(]))(?P<colon>[\"'*_\s]*[:=])?(?P<why>.*)$",
+    r"(?:reject(?:ed|ion)?\b(?=\W*$|[\"'*_\s]*[:=\-–—(.]|\s+(?:because|as|since|due|for)\b)"
+    r"|error\b(?=\W*$|[\"'*_\s]*[:\-–—(]))"
+    r"(?P<colon>[\"'*_\s]*[:=])?(?P<why>.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _NOT_REJECTED = re.compile(
-    r"\W*(?:none|no|n/?a|false|null|not applicable|nothing)\b\W*(?:$|(?<=[;,}|\])]))", re.IGNORECASE
+    r"\W*(?:none|no|n/?a|false|null|not applicable|nothing)\b(?=\s*(?:$|[;,.}|\])\"'*]))", re.IGNORECASE
 )
 _REJECTS = re.compile(r"[^.;\n]*\breject(?:ed|ing|ion)?\b[^;\n]*", re.IGNORECASE)
 _NEGATED = re.compile(r"\b(?:no|not|none|nothing|never|without)\b.*\breject|n't\b.*\breject", re.IGNORECASE)
@@ -70,9 +72,12 @@ _UNCLEAR = re.compile(
     r"|n/?a|none|nothing|no (?:object|person|fruit|flower)s?)(?: from the (?:picture|image))?",
     re.IGNORECASE,
 )
+_NUMBER = rf"(?:\d+|{'|'.join(NUMBERS)})"
 _UNCOUNTED = re.compile(
-    r"\b(?:many|several|numerous|multiple|countless|dozens|lots|about|around|approximately|roughly|at least"
-    r"|at most|more than|over|fewer than|less than|up to|or|to)\b|\d\s*[-–—]\s*\d|\d\s*\+(?!\s*\d)|[~≥≤<>±]",
+    r"\b(?:many|several|numerous|multiple|countless|dozens|lots)\b|[~≥≤<>±]|\d\s*\+(?!\s*\d)"
+    r"|\b(?:about|around|approximately|roughly|at least|at most|more than|over|fewer than|less than|up to|or)"
+    rf"\s+{_NUMBER}"
+    rf"|{_NUMBER}\s*(?:\bto\b|[-–—])\s*{_NUMBER}|{_NUMBER}\s+or\s+(?:more|so|fewer|less)\b",
     re.IGNORECASE,
 )
 _PLAIN = re.compile(
@@ -112,6 +117,7 @@ def _read(view: View, text: str) -> tuple[Fields, str | None, str | None]:
     rubric = view.rubric
     if not text:
         return {}, None, "said nothing"
+    text = _ASIDE.sub("", text)
     readings = list(_readings(view, text))
     slots = readings[-1]
     whole = all(name in slots for name in rubric.slots)
@@ -171,7 +177,6 @@ def _bare(text: str) -> str:
 def _readings(view: View, text: str) -> Iterator[dict[str, Any]]:
     """Yield each whole answer in a reply, most often one; the last comes last, whole or not."""
     rubric = view.rubric
-    text = _ASIDE.sub("", text)  # "three (3)", "5 (2 red, 3 green)"
     first = re.escape(next(iter(rubric.slots)))
     parts = re.split(rf"(?=\b{first}\b\W{{0,4}}[:=])", text, flags=re.IGNORECASE)
     labelled = [part for part in parts if set(rubric.labelled(part)) == set(rubric.slots)]

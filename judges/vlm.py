@@ -79,7 +79,7 @@ class Vlm(ModelJudge):
         if device_map:
             needed(NAME, "accelerate", f"device_map={device_map}")
         target = None if device_map else device_named(NAME, device)
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.set_verbosity_error()
         with one_line(NAME, model):
             processor: Any = AutoProcessor
             self._processor = processor.from_pretrained(place, revision=revision)
@@ -110,9 +110,7 @@ class Vlm(ModelJudge):
             name: value if (value := getattr(own, name)) is not None else getattr(tokenizer, name)
             for name in ("bos_token_id", "eos_token_id", "pad_token_id")
         }
-        self._model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-            **ids, do_sample=False
-        )
+        self._model.generation_config = GenerationConfig(**ids, do_sample=False)
 
     def describe(self) -> Fields:
         """What it is, how it is asked, and on what it runs."""
