@@ -99,6 +99,12 @@ def test_it_says_what_the_terminal_says() -> None:
     assert "not finished" not in text and "Judges and a person" not in text
 
 
+def test_two_judges_are_held_against_each_other() -> None:
+    run_words(modes=["direct"], judges=["reader:batch=1", "reader:batch=2"])
+    text = Page(write_report([Path("run")])).text
+    assert "How far judges agree" in text and "reader:batch=1, reader:batch=2" in text
+
+
 def test_a_run_of_words_alone_has_no_causes() -> None:
     run_words()
     text = Page(write_report([Path("run")])).text

@@ -4,8 +4,8 @@ import argparse
 import socket
 from contextlib import suppress
 
-from unisandbox.api import RUNS
 from unisandbox.errors import UsageError
+from unisandbox.run_log import RUNS
 
 
 def view(arguments: argparse.Namespace) -> int:

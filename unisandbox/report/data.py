@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unisandbox.agreement import Agreement, agreements
 from unisandbox.attribution import Attribution, attribute
+from unisandbox.calibration import correct, fit_from
 from unisandbox.contrast import Contrast, between_modes, between_runs
 from unisandbox.errors import UsageError
 from unisandbox.labels import Standing, standings
@@ -99,10 +101,13 @@ class Shown:
     about: Mapping[str, Any]
     """Its ``run.json``."""
     results: Results
+    """With scores corrected for judges whose errors are known, beside the raw ones."""
     attribution: Attribution | None
     """None when nothing was asked directly."""
     standings: tuple[Standing, ...]
     """How judges stand to a person's labels; empty when there are none."""
+    agreements: tuple[Agreement, ...]
+    """How judges of the same answers agree."""
 
     @property
     def name(self) -> str:
@@ -141,7 +146,8 @@ def _shown(folder: Path) -> Shown:
     causes = None
     with suppress(UsageError):  # nothing was asked directly
         causes = attribute(folder)
-    return Shown(folder, about, load_run(folder), causes, tuple(standings(folder)))
+    results = correct(load_run(folder), fit_from(folder, None).known)
+    return Shown(folder, about, results, causes, tuple(standings(folder)), tuple(agreements(results)))
 
 
 def _contrasts(runs: Sequence[Shown]) -> Iterator[tuple[str, Sequence[Contrast]]]:

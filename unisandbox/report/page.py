@@ -23,7 +23,7 @@ from markupsafe import Markup
 from unisandbox.attribution import CAUSES
 from unisandbox.errors import RunFolderError
 from unisandbox.modes import MODES
-from unisandbox.report import causes, charts, contrasts, table
+from unisandbox.report import agreement, causes, charts, contrasts, table
 from unisandbox.report.data import Report, Shown, read_report
 from unisandbox.run_log import IMAGES, REPORT
 
@@ -85,6 +85,7 @@ def report_page(
         table=table,
         causes=causes,
         contrasts=contrasts,
+        agreement=agreement,
         settings=_settings,
         data=_data(report, bases, pictures or {}),
     )
