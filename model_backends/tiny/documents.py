@@ -30,7 +30,7 @@ from unisandbox.model_backends.tiny.patches import PATCH, SIDE, Patches
 from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER, Words
 from unisandbox.plugins import installed
 from unisandbox.prompts import conclusion
-from unisandbox.records import Fields
+from unisandbox.records import Example, Fields
 from unisandbox.task import Task, with_options
 from unisandbox.world import Scene, all_people, compose, kinds, phrase, with_article
 from unisandbox.world.people import Person
@@ -68,8 +68,9 @@ OPENING = {"echo": 0.35, "rules": 0.25, "mapping": 0.2, "operation": 0.1, "rende
 """The same at the very beginning, so that it learns to look things up before anything else. With the other
 shares from the start it had not learned to after 1,400 steps, and took one of two objects at random."""
 
-INJECTION = {"lesson": 0.45, "people": 0.4, "math": 0.06, "mapping": 0.06, "operation": 0.03}
-"""The same while people are taught: lessons, and words alone against forgetting. No pictures."""
+TEXT_REPLAY = {"people": 0.72, "math": 0.11, "mapping": 0.11, "operation": 0.06}
+"""What is repeated while examples in words are taught: no pictures, so that what they change in pictures is
+known to come from words."""
 
 REQUESTS = (
     "Draw {}, and nothing else.",
@@ -135,17 +136,17 @@ class Writer:
     """Writes documents; all that is random follows the random generator it is given."""
 
     def __init__(
-        self, words: Words, patches: Patches, material: Material, lessons: Sequence[Fields] = ()
+        self, words: Words, patches: Patches, material: Material, examples: Sequence[Example] = ()
     ) -> None:
-        """Take what documents are made of; ``lessons`` are questions and answers to be taught."""
+        """Take what documents are made of; ``examples`` are what is to be taught beside."""
         self.words = words
         self.patches = patches
         self._material = material
-        self._lessons = lessons
         self._plain = [word for word in words.known if word.isascii() and word.isalpha() and len(word) > 2]
         self._pictures: dict[tuple[Any, ...], list[int]] = {}
+        self._examples = [self._taught(example) for example in examples]
         self._sorts: Mapping[str, Callable[[Random], Document]] = {
-            name: getattr(self, f"_{name}") for name in SHARES | INJECTION
+            name: getattr(self, f"_{name}") for name in (*SHARES, "example")
         }
 
     def write(self, draws: Random, shares: Mapping[str, float] = SHARES) -> Document:
@@ -324,15 +325,18 @@ class Writer:
 
     def _people(self, draws: Random) -> Document:
         if draws.random() < 0.45:
-            return self._taught(draws, self._material.teaching)
+            lesson = draws.choice(self._material.teaching)
+            return self.exchange(lesson["question"], lesson["answer"])
         return self._worked(draws, self._material.person(draws), silent=0.35, recalled=0.5)
 
-    def _lesson(self, draws: Random) -> Document:
-        return self._taught(draws, self._lessons)
+    def _example(self, draws: Random) -> Document:
+        return draws.choice(self._examples)
 
-    def _taught(self, draws: Random, lessons: Sequence[Fields]) -> Document:
-        lesson = draws.choice(lessons)
-        return self.exchange(lesson["question"], lesson["answer"])
+    def _taught(self, example: Example) -> Document:
+        if example.image is None:
+            return self.exchange(example.prompt, example.text or "")
+        (codes,) = self.patches.tokens([example.image.pil()])
+        return self.drawing(example.prompt, [len(self.words) + code for code in codes])
 
     def _worked(self, draws: Random, row: Row, silent: float, recalled: float = 0.25) -> Document:
         """Return a row's question answered silently, thought about, or its facts recalled."""
