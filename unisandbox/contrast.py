@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -116,16 +116,16 @@ def between_runs(first: str | Path, second: str | Path, **patterns: Sequence[str
     ``patterns``: globs for ``task`` (or family), ``mode``, ``model``, ``judge``. Raises UsageError when
     nothing is shared.
     """
-    return as_family(contrasted(first, second, **patterns))
+    return as_family(contrasted(first, second, patterns))
 
 
 def contrasted(
     first: str | Path,
     second: str | Path,
+    patterns: Mapping[str, Sequence[str]],
     keep: Callable[[str, str], bool] | None = None,
-    **patterns: Sequence[str],
 ) -> list[Contrast]:
-    """Return the same, not yet corrected, for a family of them; of the samples to ``keep`` (task, id) alone."""
+    """Return the same, not yet corrected for their number; of the samples (task, id) to ``keep`` alone."""
     tables = [_chosen(read_trials(folder), patterns) for folder in (first, second)]
     if keep:
         tables = [[_of_samples(one, keep) for one in table] for table in tables]
@@ -163,7 +163,7 @@ def _matches(word: str, globs: Sequence[str]) -> bool:
     return not globs or any(fnmatchcase(word, glob) for glob in globs)
 
 
-def _chosen(tables: Sequence[Trials], patterns: dict[str, Sequence[str]]) -> list[Trials]:
+def _chosen(tables: Sequence[Trials], patterns: Mapping[str, Sequence[str]]) -> list[Trials]:
     tasks, models = patterns.get("task", ()), patterns.get("model", ())
     return [
         one

@@ -28,7 +28,7 @@ examples:
   unisandbox compare runs/before runs/after               what got better or worse
   unisandbox probe --tasks math_1                         what is readable inside, before words and pictures
   unisandbox stars --tasks math_1 --out stars/math_1      teach it to draw what it can think out
-  unisandbox inject --model tiny:variant=base             teach it invented people in words, then ask for pictures
+  unisandbox inject --model tiny:variant=base             teach invented people in words, ask for pictures
 """
 
 RUN_EXAMPLES = """\
@@ -423,7 +423,7 @@ def _add_probe(commands: Any) -> None:
 STARS_EXAMPLES = """\
 examples:
   unisandbox stars --tasks math_1 --out stars/math_1
-  unisandbox stars --tasks math_1 math_2 math_3 --compare-curriculum --controls --hold-out object --out stars/math
+  unisandbox stars --tasks math_1 math_2 math_3 --compare-curriculum --controls --hold-out object
   unisandbox stars show stars/math                         its table, again
 one step at a time, the model in its own trainer:
   unisandbox stars sample --tasks math_1 --model tiny --out candidates

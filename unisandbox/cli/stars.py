@@ -82,10 +82,9 @@ def sample(arguments: argparse.Namespace) -> int:
         train_data=tuple(arguments.train_data),
         seed=arguments.seed,
     )
+    run = stars.candidate_run(options, options.model, options.tasks, arguments.out)
     with _shown(arguments) as progress:
-        results = execute(
-            stars.candidate_run(options, options.model, options.tasks, arguments.out), progress=progress
-        )
+        results = execute(run, progress=progress)
     if not results.finished:
         told("Stopped before the end. The same command goes on.")
         return 130

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LEGEND = (
-    "before and after: score without (direct) and with (cot) a thought, and of plain requests (render), over the "
-    "same units; change with its 95 % interval; Holm: exact McNemar test corrected for all rows together, * below "
-    "0.05; guess: what the best trivial strategy scores. trained: prompts that were learned from."
+    "before, after: scores without (direct) and with (cot) a thought, and of plain requests (render), over "
+    "the same units; change with its 95 % interval; Holm: exact McNemar test corrected for all rows together, "
+    "* below 0.05; guess: what the best trivial strategy scores. trained: prompts that were learned from."
 )
 
 
@@ -77,9 +77,7 @@ def rich_table(found: Stars, width: int) -> Table:
     for name in shown:
         words = name in ("arm", "on", "task", "mode", "95 %")
         table.add_column(name, justify="left" if words else "right", no_wrap=name not in ("arm", "on"))
-    last = {
-        line.arm: max(other.stage for other in found.lines if other.arm == line.arm) for line in found.lines
-    }
+    last = {line.arm: line.stage for line in found.lines}
     for line in found.lines:
         texts = dict(zip(COLUMNS, row(line), strict=True))
         style = "" if line.stage == last[line.arm] else "dim"

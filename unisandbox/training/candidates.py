@@ -1,8 +1,8 @@
 """Candidates: what a model drew for training prompts, and which of it a judge accepts.
 
-Rejection sampling as in STARS (arXiv 2511.20561): a candidate is drawn after thinking, and is accepted when the
-benchmark's own judge finds it correct. What is learned from it is its question and its picture; the thought is
-left out.
+Rejection sampling as in STARS (arXiv 2511.20561): a candidate is drawn after thinking, and is accepted when
+the benchmark's own judge finds it correct. What is learned from it is its question and its picture; the
+thought is left out.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MODE = "cot"
 """How candidates are drawn."""
 
 Rule = Literal["correct", "all", "shuffled"]
-"""``correct``: what the judge accepts. Two controls: ``all``, whatever it says; ``shuffled``, what it accepts,
-with the questions dealt out anew among those that say the same openly (the same object, say)."""
+"""``correct``: what the judge accepts. Two controls: ``all``, whatever it says; ``shuffled``, what it
+accepts, with the questions dealt out anew among those that say the same openly (the same object, say)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,9 @@ def accept(
 ) -> list[Candidate]:
     """Return what is to be learned from.
 
-    Of each prompt at most ``per_prompt``, no picture twice; ``soft`` prefers those the judge is surest of, else
-    chance decides. Then no answer of a task keeps more than its even share. Raises UsageError when ``soft`` is
-    asked for and the judge gives no probabilities.
+    Of each prompt at most ``per_prompt``, no picture twice; ``soft`` prefers those the judge is surest of,
+    else chance decides. Then no answer of a task keeps more than its even share. Raises UsageError when
+    ``soft`` is asked for and the judge gives no probabilities.
     """
     draws = Random(f"accept {seed}")
     judged = [one for one in candidates if one.outcome != "error"]
@@ -210,7 +210,7 @@ def nothing_accepted(candidates: Sequence[Candidate], folder: Path) -> UsageErro
     )
     shown = [str(folder / IMAGES / one.image.name) for one in candidates if not one.correct][:10]
     return UsageError(
-        f"{folder}: the judge accepted none of {len(candidates)} candidates ({outcomes or 'none was judged'}), so "
+        f"{folder}: the judge accepted none of {len(candidates)} candidates ({outcomes or 'none was judged'}): "
         f"there is nothing to learn from. Look at some of them: {' '.join(shown) or 'there are none'}. A model "
-        "that is wrong even after thinking cannot teach itself: begin with an easier task, or more candidates."
+        "that is wrong even after thinking cannot teach itself: begin with an easier task, or draw more."
     )

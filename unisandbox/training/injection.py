@@ -1,7 +1,7 @@
 """Knowledge injection: invented people taught in words alone; then asked for, in words and in pictures.
 
-After arXiv 2511.20561, section 4. What a picture shows of a failure depends on whether the knowledge arrived at
-all, so that is said first, and of both directions: from a name to an attribute, and from an attribute to a name.
+After arXiv 2511.20561, section 4. What a failed picture means depends on whether the knowledge arrived at
+all, so that is said first, of both directions: from a name to an attribute, and from an attribute to a name.
 """
 
 from __future__ import annotations
@@ -144,9 +144,9 @@ def sentences(results: Results) -> Iterator[str]:
     for one in found.values():
         verdict = "arrived" if one.arrived else "did not arrive, as far as can be told"
         yield f"{one.direction}: {verdict} ({_shown(one.cell.score)}, guessing {one.cell.chance:.2f})"
-    for one in of_what_is_known(results.folder):
-        if one.known:
-            yield f"{one.task}, {one.mode}: of {one.known} known in words, {one.right} are drawn right"
+    for drawn in of_what_is_known(results.folder):
+        if drawn.known:
+            yield f"{drawn.task}, {drawn.mode}: of {drawn.known} known in words, {drawn.right} are drawn right"
     inverse = found.get("attribute -> name")
     if inverse and not inverse.arrived:
         yield f"So what fails in {INVERSE} fails for want of knowledge in that direction, not of transfer."

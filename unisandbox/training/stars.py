@@ -1,7 +1,7 @@
 """STARS: a model thinks, a judge keeps what is right, and the model learns to draw it without thinking.
 
-Self-training with rejection sampling (arXiv 2511.20561, section 5), with curriculum learning over tasks of rising
-difficulty. Everything lies in one folder and goes on where it stopped::
+Self-training with rejection sampling (arXiv 2511.20561, section 5), with curriculum learning over tasks
+of rising difficulty. Everything lies in one folder and goes on where it stopped::
 
     stars.json                    the options
     before/                       run: the model as it was
@@ -276,14 +276,14 @@ class Pipeline:
             for sample in ask.samples
             if ask.task.name in self._tasks and self._is_held_out(sample.fields)
         }
-        for contrast in contrasted(before, after):
+        for contrast in contrasted(before, after, {}):
             yield Line(arm, stage, "test", contrast, chance[contrast.task, contrast.mode])
         if held:
             new = f"test, new {'/'.join(options.hold_out)}"
-            for contrast in contrasted(before, after, lambda task, sample: (task, sample) in held):
+            for contrast in contrasted(before, after, {}, lambda task, sample: (task, sample) in held):
                 yield Line(arm, stage, new, contrast, chance[contrast.task, contrast.mode])
         learned = self._learned()
-        for contrast in contrasted(_seen(before), _seen(after), lambda *sample: sample in learned):
+        for contrast in contrasted(_seen(before), _seen(after), {}, lambda *sample: sample in learned):
             yield Line(arm, stage, "trained", contrast, chance[contrast.task, contrast.mode])
 
     def _learned(self) -> set[tuple[str, str]]:
