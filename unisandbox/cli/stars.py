@@ -89,9 +89,8 @@ def sample(arguments: argparse.Namespace) -> int:
         told("Stopped before the end. The same command goes on.")
         return 130
     drawn = pool.read_candidates(arguments.out)
-    told(
-        f"{sum(one.correct for one in drawn)} of {len(drawn)} candidates are correct. Saved in {arguments.out}"
-    )
+    right = sum(one.correct for one in drawn)
+    told(f"{right} of {len(drawn)} candidates are correct. Saved in {arguments.out}")
     return 0
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "before, after: scores without (direct) and with (cot) a thought, and of plain requests (render), over "
-    "the same units; change with its 95 % interval; Holm: exact McNemar test corrected for all rows together, "
+    "the same units; change with its 95 % interval; Holm: exact McNemar test corrected for all rows, "
     "* below 0.05; guess: what the best trivial strategy scores. trained: prompts that were learned from."
 )
 

@@ -43,10 +43,16 @@ class Candidate:
     """The part of the right answer that the question does not say openly, as JSON."""
     said: str
     """The rest of it."""
-    image: Image
+    path: Path
+    """Of the picture."""
     outcome: str
     probability: float | None
     thought: str
+
+    @property
+    def image(self) -> Image:
+        """The picture, read when it is looked at."""
+        return Image(self.path, self.path.suffix)
 
     @property
     def correct(self) -> bool:
@@ -86,7 +92,6 @@ def _candidate(
     target = task.target("direct", sample)
     constant = task.scoring["direct"].guesses.constant
     guessed = target if constant is None else {slot: target[slot] for slot in constant}
-    path = folder / IMAGES / line["image"]
     return Candidate(
         task=task.name,
         sample=sample.id,
@@ -95,7 +100,7 @@ def _candidate(
         fields=sample.fields,
         guessed=json.dumps(guessed, sort_keys=True),
         said=json.dumps({k: v for k, v in target.items() if k not in guessed}, sort_keys=True),
-        image=Image(path, path.suffix),
+        path=folder / IMAGES / line["image"],
         outcome=verdict["outcome"],
         probability=verdict.get("probability"),
         thought=line.get("thought", ""),
@@ -132,7 +137,7 @@ def accept(
 def _without_twins(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
     seen = set()
     for one in candidates:
-        if (name := (one.question, one.image.digest)) not in seen:
+        if (name := (one.question, one.path.name)) not in seen:
             seen.add(name)
             yield one
 
@@ -205,12 +210,11 @@ def rates(candidates: Sequence[Candidate], kept: Sequence[Candidate]) -> list[Ra
 
 def nothing_accepted(candidates: Sequence[Candidate], folder: Path) -> UsageError:
     """Return the error that says that there is nothing to learn from, and where to look."""
-    outcomes = ", ".join(
-        f"{n} {name}" for name, n in Counter(one.outcome for one in candidates).most_common()
-    )
-    shown = [str(folder / IMAGES / one.image.name) for one in candidates if not one.correct][:10]
+    counts = Counter(one.outcome for one in candidates).most_common()
+    outcomes = ", ".join(f"{number} {name}" for name, number in counts) or "none was judged"
+    shown = [str(one.path) for one in candidates if not one.correct][:10]
     return UsageError(
-        f"{folder}: the judge accepted none of {len(candidates)} candidates ({outcomes or 'none was judged'}): "
-        f"there is nothing to learn from. Look at some of them: {' '.join(shown) or 'there are none'}. A model "
-        "that is wrong even after thinking cannot teach itself: begin with an easier task, or draw more."
+        f"{folder}: the judge accepted none of {len(candidates)} candidates ({outcomes}), so there is nothing "
+        f"to learn from. Pictures to look at: {' '.join(shown) or 'none'}. A model that is wrong even after "
+        "thinking cannot teach itself: begin with an easier task, or draw more candidates."
     )

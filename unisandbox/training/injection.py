@@ -146,7 +146,7 @@ def sentences(results: Results) -> Iterator[str]:
         yield f"{one.direction}: {verdict} ({_shown(one.cell.score)}, guessing {one.cell.chance:.2f})"
     for drawn in of_what_is_known(results.folder):
         if drawn.known:
-            yield f"{drawn.task}, {drawn.mode}: of {drawn.known} known in words, {drawn.right} are drawn right"
+            yield f"{drawn.task}, {drawn.mode}: of {drawn.known} known in words, {drawn.right} drawn right"
     inverse = found.get("attribute -> name")
     if inverse and not inverse.arrived:
         yield f"So what fails in {INVERSE} fails for want of knowledge in that direction, not of transfer."

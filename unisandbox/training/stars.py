@@ -322,8 +322,12 @@ def load(folder: Path) -> Stars:
     except FileNotFoundError:
         raise RunFolderError(f"{folder} holds no finished STARS: there is no {TABLE}.") from None
     rates = {name: [Rate(**rate) for rate in rates] for name, rates in value["rates"].items()}
-    lines = [Line(**{**line, "contrast": Contrast(**line["contrast"])}) for line in value["lines"]]
+    lines = [Line(**{**line, "contrast": _contrast(line["contrast"])}) for line in value["lines"]]
     return Stars(folder, rates, tuple(lines))
+
+
+def _contrast(value: Mapping[str, Any]) -> Contrast:
+    return Contrast(**{**value, "gained": tuple(value["gained"]), "lost": tuple(value["lost"])})
 
 
 # --- what single steps share ---
@@ -386,7 +390,13 @@ def train(text: str, examples: Sequence[Example], spec: TrainSpec, out: Path, *,
 
 
 def refuse_overlap(test: Task, train: Task) -> None:
-    """Raise DataError where a question of the test split is a training prompt."""
+    """Raise DataError where training prompts are of the split that is tested, or one of them is tested."""
+    splits = [{sample.fields.get("split") for sample in task.samples} - {None} for task in (test, train)]
+    if both := splits[0] & splits[1]:
+        raise DataError(
+            f"Task {test.name!r}: the training prompts are of the split {min(both)!r}, which is tested. "
+            "Nothing is trained on what is tested: give other --train-data."
+        )
     asked = _questions(test)
     for question, sample in _questions(train).items():
         if question in asked:
