@@ -1,4 +1,4 @@
-"""A plugin for tests: an oracle that can be trained. The more pictures it has learned from, the more it transfers.
+"""A plugin for tests: an oracle that can be trained, and then draws what it understands.
 
 Loaded as any plugin is: see ``support_backends.install``.
 """

@@ -91,7 +91,7 @@ class Recipe:
 
     def rate(self, step: int) -> float:
         """Return the share of the full rates for a step, counted from 0."""
-        rising = min(1.0, (step + 1) / self.warm_up)
+        rising = min(1.0, (step + 1) / max(1, self.warm_up))
         falling = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
         return rising * falling
 
@@ -115,11 +115,12 @@ def teaching(examples: Sequence[Example], spec: TrainSpec) -> Recipe:
         raise UsageError("tiny was given no examples to learn.")
     mix = MIX if spec.mix is None else spec.mix
     replay = SHARES if any(example.image for example in examples) else TEXT_REPLAY
-    rate = spec.rate or TEACHING.muon_rate
+    rate, steps = spec.rate or TEACHING.muon_rate, spec.steps or TEACHING.steps
     return replace(
         TEACHING,
         seed=spec.seed,
-        steps=spec.steps or TEACHING.steps,
+        steps=steps,
+        warm_up=min(TEACHING.warm_up, steps // 10),
         batch=spec.batch or TEACHING.batch,
         muon_rate=rate,
         adam_rate=TEACHING.adam_rate * rate / TEACHING.muon_rate,
@@ -280,6 +281,7 @@ def train(
         return
     if workers > 1:
         torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
     material = Material(rows=recipe.rows, inverse=recipe.inverse)
     model, state = _begin(recipe, out, base, material)
     writer = Writer(model.words, model.patches, material, examples)
@@ -428,7 +430,6 @@ def teach(
 ) -> None:
     """Teach examples to a copy of a trained model; see ``Trainable``."""
     recipe = teaching(examples, spec)
-    out.mkdir(parents=True, exist_ok=True)
     count = workers or (default_workers() if device == "cpu" else 1)
     spread(count, recipe=recipe, out=out, base=base, examples=examples, device=device, quiet=quiet)
 
@@ -473,7 +474,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         inverse=given.inverse,
         precision=given.precision,
     )
-    given.out.mkdir(parents=True, exist_ok=True)
     try:
         spread(
             given.workers,

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support_backends import install
+from tests.support_backends import install, write_task
 from tests.support_learner import SKILL
-from tests.support_run import plugins as plugins
-from tests.support_run import words as words
 from unisandbox.backend import TrainSpec
 from unisandbox.catalog import Catalog
 from unisandbox.cli import main
@@ -112,7 +110,7 @@ def test_curriculum_and_union_have_the_same_budget() -> None:
     one_by_one, at_once = arms(options, options.tasks)
     assert one_by_one.stages == (("math_1",), ("math_1",), ("math_2",), ("math_2",))
     assert at_once.stages == (("math_1", "math_2"),) * 2
-    assert len(one_by_one.stages) * (one_by_one.steps or 0) == len(at_once.stages) * (at_once.steps or 0)
+    assert len(one_by_one.stages) * one_by_one.steps == len(at_once.stages) * at_once.steps == 40
 
 
 def test_arms_share_what_the_first_student_drew() -> None:
@@ -152,9 +150,10 @@ def test_training_on_the_tested_split_is_refused() -> None:
     assert not Path("out").exists()
 
 
-def test_a_training_prompt_that_is_tested_is_refused(words: Path) -> None:
+def test_a_training_prompt_that_is_tested_is_refused(learner: Path) -> None:
     """A task of one's own, whose rows say nothing of a split."""
-    other = words.parent / "other.jsonl"
+    words = write_task(learner)
+    other = learner / "other.jsonl"
     other.write_text('{"id": "t1", "number": 9, "other": 0, "question": "which  is W3?"}\n')
     catalog = Catalog(installed())
     (listing,) = catalog.select((str(words),))
@@ -205,8 +204,9 @@ def test_the_command_and_its_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_step_by_step_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     whole = stars()
-    sampled = ["--tasks", "math_1", "--model", "learner", "--prompts", "24", "--candidates", "2", "--quiet", "--out", "drawn"]
-    assert main(["stars", "sample", *sampled]) == 0
+    assert (
+        main(["stars", "sample", "--model", "learner", "--prompts", "24", "--quiet", "--out", "drawn"]) == 0
+    )
     assert main(["stars", "filter", "drawn", "--out", "kept"]) == 0
     assert read(Path("kept")) == read(whole.folder / "union" / "1" / "accepted")
     assert main(["stars", "train", "kept", "--model", "learner", "--out", "student", "--quiet"]) == 0

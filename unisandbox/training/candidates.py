@@ -214,7 +214,7 @@ def nothing_accepted(candidates: Sequence[Candidate], folder: Path) -> UsageErro
     outcomes = ", ".join(f"{number} {name}" for name, number in counts) or "none was judged"
     shown = [str(one.path) for one in candidates if not one.correct][:10]
     return UsageError(
-        f"{folder}: the judge accepted none of {len(candidates)} candidates ({outcomes}), so there is nothing "
-        f"to learn from. Pictures to look at: {' '.join(shown) or 'none'}. A model that is wrong even after "
-        "thinking cannot teach itself: begin with an easier task, or draw more candidates."
+        f"{folder}: the judge accepted none of {len(candidates)} candidates ({outcomes}), so there is "
+        f"nothing to learn from. Pictures to look at: {' '.join(shown) or 'none'}. A model that is wrong "
+        "even after thinking cannot teach itself: begin with an easier task, or draw more candidates."
     )

@@ -36,6 +36,8 @@ from unisandbox.training.candidates import Candidate, Rate, Rule
 from unisandbox.training.examples import read, write
 
 PLAN, TABLE = "stars.json", "results.json"
+STEPS = 500
+"""Of the optimiser, for each task, unless said otherwise."""
 MODES = ("direct", "cot", "render")
 """What a student is asked before and after."""
 CONTROLS: tuple[Rule, ...] = ("shuffled", "all")
@@ -85,7 +87,7 @@ class Arm:
     name: str
     stages: tuple[tuple[str, ...], ...]
     rule: Rule
-    steps: int | None
+    steps: int
     """Optimiser steps of each stage."""
 
 
@@ -121,9 +123,9 @@ def arms(options: StarsOptions, tasks: Sequence[str]) -> list[Arm]:
         raise UsageError(f"A curriculum takes at least two tasks; found {', '.join(tasks)}.")
     one_by_one = tuple((task,) for task in tasks for _ in range(options.rounds))
     at_once = (tuple(tasks),) * options.rounds
-    steps = options.spec.steps
+    steps = options.spec.steps or STEPS
     curriculum = Arm("curriculum", one_by_one, "correct", steps)
-    union = Arm("union", at_once, "correct", steps * len(tasks) if steps else None)
+    union = Arm("union", at_once, "correct", steps * len(tasks))
     main = curriculum if options.curriculum else union
     found = [curriculum, union] if options.compare else [main]
     return found + [replace(main, name=f"{main.name}-{rule}", rule=rule) for rule in options.controls]
@@ -237,7 +239,7 @@ class Pipeline:
             self._told("warning: the judge accepted every candidate: does it tell right from wrong?")
         return kept
 
-    def _trained(self, student: str, folder: Path, steps: int | None, number: int) -> str:
+    def _trained(self, student: str, folder: Path, steps: int, number: int) -> str:
         examples = read(folder / "accepted")
         self._told(f"training on {len(examples)} pictures: {folder / 'student'}")
         spec = replace(self.options.spec, steps=steps, seed=self.options.seed + number)
