@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "best of n: the first generation that the verifier accepts, scored by the judge. Where both are the "
-    "same it is the share in which any of n is right: what choosing could gain at most, no score of the model."
+    "same it is the share in which any of n is right: the most that choosing can gain, no score of the model."
 )
 
 

@@ -146,7 +146,8 @@ def sentences(results: Results) -> Iterator[str]:
         yield f"{one.direction}: {verdict} ({_shown(one.cell.score)}, guessing {one.cell.chance:.2f})"
     for drawn in of_what_is_known(results.folder):
         if drawn.known:
-            yield f"{drawn.task}, {drawn.mode}: of {drawn.known} known in words, {drawn.right} drawn right"
+            known, right = drawn.known, drawn.right
+            yield f"{drawn.task}, {drawn.mode}: of {known} known in words, {right} are drawn right"
     inverse = found.get("attribute -> name")
     if inverse and not inverse.arrived:
         yield f"So what fails in {INVERSE} fails for want of knowledge in that direction, not of transfer."
