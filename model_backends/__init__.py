@@ -7,6 +7,24 @@ from unisandbox.hookspecs import RegisterModel, hookimpl
 def register_models(register: RegisterModel) -> None:
     """Register the backends."""
     register(
+        "any-to-any",
+        "unisandbox.model_backends.any_to_any.factory:any_to_any",
+        summary="models of transformers that read and draw: Janus, Janus-Pro, Emu3",
+        does=("image", "text", "see"),
+    )
+    register(
+        "diffusers",
+        "unisandbox.model_backends.diffusers.factory:diffusers",
+        summary="any text-to-image pipeline, alone or behind a language model that rewrites",
+        does="unisandbox.model_backends.diffusers:does",
+    )
+    register(
+        "command",
+        "unisandbox.model_backends.command.backend:Command",
+        summary="a program of your own, in its own environment: JSON lines in and out",
+        does="unisandbox.model_backends.command:does",
+    )
+    register(
         "folder",
         "unisandbox.model_backends.folder:Folder",
         summary="replays pictures, thoughts and answers made elsewhere",
@@ -20,6 +38,12 @@ def register_models(register: RegisterModel) -> None:
         does=("image", "text", "think", "see"),
         draws="sandbox",
         sees_target=True,
+    )
+    register(
+        "openai",
+        "unisandbox.model_backends.openai.factory:openai",
+        summary="any OpenAI-compatible server; presets for BAGEL, Qwen-Image, GPT-image and others",
+        does="unisandbox.model_backends.openai:does",
     )
     register(
         "tiny",

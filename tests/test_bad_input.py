@@ -95,6 +95,21 @@ def pictures(stack: ExitStack) -> None:
         (folder / f"s{number}.png").write_bytes(data[:20] if number == 3 else data)
 
 
+def worker_without_library(stack: ExitStack) -> None:
+    Path("worker.py").write_text("import no_such_library\n")
+
+
+def labels(label: str, *, there: bool = True) -> Arrange:
+    """Label one picture."""
+
+    def arrange(stack: ExitStack) -> None:
+        if there:
+            Path("1.png").write_bytes(picture(1).data)
+        Path("labels.csv").write_text(f"file,rubric,label,object\n1.png,object_identity,{label},cup\n")
+
+    return arrange
+
+
 def plugin(code: str) -> Arrange:
     """Install one more plugin."""
 
@@ -116,7 +131,7 @@ def register_models(register):
 """
 
 
-def run_before(change: Callable[[], None] = lambda: None, **options: object) -> Arrange:
+def run_before(change: Callable[[], object] = lambda: None, **options: object) -> Arrange:
     """Run it once, then change what is there."""
 
     def arrange(stack: ExitStack) -> None:
@@ -302,6 +317,13 @@ CASES = [
         ("Coverage 0.83", "unreadable: words/direct/s3.png", "unisandbox resume run"),
         3,
     ),
+    Case(
+        "a worker that dies at start",
+        worker_without_library,
+        RUN.replace("painter", "command:cmd=worker.py,log=log"),
+        ("the worker ended with exit code 1", "No module named 'no_such_library'", "All it said: log"),
+        1,
+    ),
     # the run folder
     Case("truncated last line of a run log", run_before(tear_last_line), RUN, (), 0),
     Case(
@@ -362,6 +384,38 @@ CASES = [
         nothing,
         "power --effect 0.5 --discordance 0.3",
         ("--effect 0.5 --discordance 0.3", "expected 0 < effect <= discordance <= 1"),
+    ),
+    # judges
+    Case(
+        "a run judged again by a judge that reads nothing of it",
+        run_before(),
+        "judge run --judges sprite",
+        ("run holds nothing that the judge 'sprite' reads: it reads sandbox only.",),
+    ),
+    Case(
+        "a run judged again after its task has changed",
+        run_before(lambda: write_task(Path(), rows=7)),
+        "judge run --judges reader:batch=1",
+        ("run holds a run of another matrix: tasks.words.fingerprint was",),
+    ),
+    Case("a judge of words, calibrated", nothing, "calibrate rules", ("'rules' reads text only",)),
+    Case(
+        "a label that is neither yes nor no",
+        labels("maybe"),
+        "calibrate sprite --images . --labels labels.csv",
+        ("labels.csv:2: the label is 'maybe'; expected yes or no.",),
+    ),
+    Case(
+        "a labelled picture that is not there",
+        labels("yes", there=False),
+        "calibrate sprite --images . --labels labels.csv",
+        ("labels.csv:2: 1.png cannot be read: No such file or directory.",),
+    ),
+    Case(
+        "a calibration that is not there",
+        run_before(),
+        "show run --calibration nowhere",
+        ("nowhere holds no calibration.", "unisandbox calibrate JUDGE --out nowhere"),
     ),
     # plugins
     Case(

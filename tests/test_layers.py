@@ -20,7 +20,7 @@ LAYERS = (
     "world.vocabulary world.people",
     "records",
     "modes prompts yaml_file",
-    "rubric backend",
+    "rubric backend batching loading",
     "judge",
     "hookspecs",
     "specs guesses plugins",
@@ -31,17 +31,30 @@ LAYERS = (
     "stats",
     "scores",
     "asking judging run_log",
-    "options runner",
+    "options runner remote",
     "results trials",
+    "agreement calibration",
     "attribution contrast probe",
     "api",
+    "calibrating",
     "training report",
     "cli __main__",
 )
 """From the bottom up, as in DESIGN: a module imports from lower layers, or from its own package."""
 
 HEAVY = frozenset(
-    {"torch", "transformers", "diffusers", "datasets", "pandas", "inflect", "scipy", "matplotlib", "sklearn"}
+    {
+        "torch",
+        "transformers",
+        "diffusers",
+        "datasets",
+        "pandas",
+        "inflect",
+        "scipy",
+        "matplotlib",
+        "sklearn",
+        "openai",
+    }
 )
 
 

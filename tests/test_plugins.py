@@ -66,6 +66,22 @@ def test_a_plugin_registers_under_its_own_name(site: Site) -> None:
     assert (status.error, status.registered) == ("", ["model NAME"])
 
 
+def test_what_a_model_does_may_depend_on_its_options(site: Site) -> None:
+    site.install("colours", MODEL.replace('("image",)', '"colours_able:does"'))
+    (site.folder / "colours_able.py").write_text(
+        "def does(options):\n    return ('image', 'text') if 'writes' in options else ('image',)\n"
+    )
+    entry = site.load().models["NAME"]
+    assert entry.abilities({}) == ("image",)
+    assert entry.abilities({"writes": "true"}) == ("image", "text")
+    (site.folder / "colours_able.py").unlink()
+    del sys.modules["colours_able"]
+    with pytest.raises(
+        PluginError, match="'NAME' of plugin 'colours' cannot be loaded from colours_able:does"
+    ):
+        entry.abilities({})
+
+
 def test_listing_imports_no_factory_and_loading_does(site: Site) -> None:
     site.install("colours", MODEL)
     (site.folder / "colours.py").write_text("")  # a module, so that colours.model would fail

@@ -107,6 +107,8 @@ def test_every_command_and_mode_is_named() -> None:
         "judges",
         "data export",
         "attribute",
+        "judge",
+        "calibrate",
         "compare",
         "power",
         "probe",

@@ -415,6 +415,13 @@ def test_what_a_model_says_of_itself_is_in_run_json(monkeypatch: pytest.MonkeyPa
     assert saved["backends"] == {"painter": about} and saved["judges"] == {"reader": {"exact": True}}
 
 
+def test_what_a_model_finds_out_while_it_works_is_in_run_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = iter([16, 4])
+    monkeypatch.setattr(Painter, "describe", lambda self: {"batch_size": next(sizes)}, raising=False)
+    run_words()
+    assert json.loads(Path("run/run.json").read_text())["backends"] == {"painter": {"batch_size": 4}}
+
+
 def test_a_run_goes_on_only_with_the_weights_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"weights": "0123"}
     monkeypatch.setattr(Painter, "describe", lambda self: said, raising=False)

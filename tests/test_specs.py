@@ -43,10 +43,19 @@ def needs(*, name: str, folder: Path, size: int = 1) -> tuple[str, Path, int]:
         ("server:url=http://host:80/v1?a=b", "server", {"url": "http://host:80/v1?a=b"}),
         ("oracle:a=", "oracle", {"a": ""}),
         ("oracle:a=1,", "oracle", {"a": "1"}),
+        ('command:cmd="draw --sizes 1,2",size=3', "command", {"cmd": "draw --sizes 1,2", "size": "3"}),
+        ('command:cmd=draw --title "a, b",size=3', "command", {"cmd": 'draw --title "a, b"', "size": "3"}),
+        ('command:cmd="my draw" --to "a",size=3', "command", {"cmd": '"my draw" --to "a"', "size": "3"}),
+        ('oracle:a=5",b=6', "oracle", {"a": '5"', "b": "6"}),
     ],
 )
 def test_names_and_options_are_told_apart(text: str, name: str, options: dict[str, str]) -> None:
     assert parse_spec(text) == Spec(name, options)
+
+
+@pytest.mark.parametrize("text", ['a:b="1,2",c=3', 'a:b=x "1,2",c=3', "a:b=1,c=2", 'a:b="1,2,"', "a:b="])
+def test_a_label_is_read_as_what_it_names(text: str) -> None:
+    assert parse_spec(parse_spec(text).label) == parse_spec(text)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unisandbox.api import load_run, run
+    from unisandbox.api import judge_again, load_run, run
     from unisandbox.attribution import Attribution, attribute
     from unisandbox.backend import Backend
+    from unisandbox.calibrating import calibrate
     from unisandbox.errors import BackendError, DataError, JudgeError, UnisandboxError, UsageError
     from unisandbox.hookspecs import hookimpl
     from unisandbox.judge import Case, Judge, View, match_by_rules
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from unisandbox.stats import Accuracy
 
 _HOMES = {
-    "unisandbox.api": ("load_run", "run"),
+    "unisandbox.api": ("judge_again", "load_run", "run"),
     "unisandbox.attribution": ("Attribution", "attribute"),
+    "unisandbox.calibrating": ("calibrate",),
     "unisandbox.backend": ("Backend",),
     "unisandbox.errors": ("BackendError", "DataError", "JudgeError", "UnisandboxError", "UsageError"),
     "unisandbox.hookspecs": ("hookimpl",),
@@ -77,7 +79,9 @@ __all__ = [
     "Verdict",
     "View",
     "attribute",
+    "calibrate",
     "hookimpl",
+    "judge_again",
     "load_run",
     "match_by_rules",
     "run",

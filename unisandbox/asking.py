@@ -178,7 +178,7 @@ def _prompt(ask: Ask, trial: Trial, before: Generation | None, question: str) ->
 def generate(backend: Backend, ask: Ask, asked: Sequence[Asked], patience: Patience) -> Iterator[Generation]:
     """Yield one generation a request; ``cot`` takes two calls where the model cannot think natively."""
     requests = [one.request for one in asked]
-    if ask.mode.name == "cot" and "think" not in ask.model.entry.does:
+    if ask.mode.name == "cot" and "think" not in ask.model.does:
         yield from _in_two_calls(backend, ask, asked, patience)
     else:
         for generation in answered(_checked(backend), requests, failed_generation, patience):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unisandbox.calibration import Known
 from unisandbox.errors import UsageError, unknown
 from unisandbox.modes import MODES
 from unisandbox.stats import SEED, Accuracy, Estimate, bootstrap, share
@@ -180,33 +181,39 @@ class Attribution:
         return " ".join(said)
 
 
-def attribute(folder: str | Path, accuracy: Mapping[str, Accuracy] | None = None) -> Attribution:
+def attribute(
+    folder: str | Path, accuracy: Mapping[str, Accuracy] | None = None, known: Known | None = None
+) -> Attribution:
     """Attribute the failures of a run.
 
-    ``accuracy`` holds what is known of a judge's errors, by the judge's label; corrected figures then stand
-    beside the raw ones. Raises RunFolderError when the folder is no run, UsageError when it asked nothing
-    directly or ``accuracy`` names a judge that it does not have.
+    ``accuracy`` holds what is known of a judge's errors, by the judge's label; ``known`` what calibrations
+    say of them, by judge and rubric (see ``unisandbox.calibration.fit``), for pictures, where ``accuracy``
+    does not name the judge. Corrected figures then stand beside the raw ones. Raises RunFolderError when the
+    folder is no run, UsageError when it asked nothing directly or ``accuracy`` names a judge that it does not
+    have.
     """
-    folder, known = Path(folder), accuracy or {}
+    folder, accuracy = Path(folder), accuracy or {}
     tables = read_trials(folder)
     judges = {judge for trials in tables for _, judge in trials.passed}
-    for name in known:
+    for name in accuracy:
         if name not in judges:
             raise UsageError(f"{folder}: {unknown('judge', name, judges)}")
     cells = [
         cell
         for trials in tables
         for judge in trials.judges("direct")
-        for cell in causes(trials, judge, known)
+        for cell in causes(trials, judge, accuracy, known or {})
     ]
     if not cells:
         raise UsageError(f"{folder}: nothing was asked in mode 'direct', so there is nothing to attribute.")
     return Attribution(folder, tuple(cells))
 
 
-def causes(trials: Trials, judge: str, accuracy: Mapping[str, Accuracy]) -> Iterator[Causes]:
+def causes(
+    trials: Trials, judge: str, accuracy: Mapping[str, Accuracy], known: Known | None = None
+) -> Iterator[Causes]:
     """Yield the causes as one judge sees them: raw, and corrected where its accuracy is known and fair."""
-    view = _View.of(trials, judge, accuracy)
+    view = _View.of(trials, judge, accuracy, known or {})
     yield view.causes(corrected=False)
     if view.accuracy and not view.unreliable:
         yield view.causes(corrected=True)
@@ -221,14 +228,19 @@ class _View:
     passed: Mapping[str, Floats]
     """Mode -> (samples, repeats)."""
     judge_of: Mapping[str, str]
+    """Mode -> who judged it; "JUDGE on RUBRIC" where its errors are known by rubric."""
     accuracy: Mapping[str, Accuracy]
     """By judge; those whose errors are not known are taken at their word."""
 
     @classmethod
-    def of(cls, trials: Trials, judge: str, accuracy: Mapping[str, Accuracy]) -> _View:
+    def of(cls, trials: Trials, judge: str, accuracy: Mapping[str, Accuracy], known: Known) -> _View:
         judge_of = {mode: who for mode in MODES if (who := trials.judge_for(mode, judge)) is not None}
         passed = {mode: trials.passed[mode, who] for mode, who in judge_of.items()}
         used = {who: accuracy[who] for who in judge_of.values() if who in accuracy}
+        for mode, who in judge_of.items():
+            if who not in accuracy and (rubric := _one_rubric(trials, mode, who, known)):
+                judge_of[mode] = f"{who} on {rubric}"
+                used[judge_of[mode]] = known[who, rubric]
         return cls(trials, judge, passed, judge_of, used)
 
     def causes(self, *, corrected: bool) -> Causes:
@@ -287,7 +299,7 @@ class _View:
         """Return how far part and whole of every figure move with a standard error of each error rate."""
         columns: dict[str, list[tuple[float, float]]] = {name: [] for name in sums}
         for who, (sensitivity, specificity) in rates.items():
-            for_right, for_wrong = _errors(self.accuracy[who])
+            for_right, for_wrong = self.accuracy[who].standard_errors
             for shifted, step in (
                 ((sensitivity - 1e-4, specificity), for_right),
                 ((sensitivity, specificity - 1e-4), for_wrong),
@@ -374,13 +386,18 @@ class _View:
         return Estimate(value, min(low, value), max(high, value), number)
 
 
-def _errors(judge: Accuracy) -> _Rates:
-    """Return the standard errors of a judge's rates, with one answer of each kind added."""
-    found = []
-    for part, whole in ((judge.passed, judge.right), (judge.failed, judge.wrong)):
-        rate = (part + 1) / (whole + 2)
-        found.append(float(np.sqrt(rate * (1 - rate) / (whole + 2))))
-    return found[0], found[1]
+def _one_rubric(trials: Trials, mode: str, judge: str, known: Known) -> str:
+    """Return the rubric whose known errors are those of a mode, '' if there is none.
+
+    Where a judge went by several, that is one under which it is unreliable: a mix is not corrected.
+    """
+    if MODES[mode].output != "image":
+        return ""
+    rubrics = trials.went_by(mode, judge)
+    fit = [rubric for rubric in rubrics if (judge, rubric) in known]
+    if len(rubrics) > 1:
+        fit = [rubric for rubric in fit if known[judge, rubric].youden < RELIABLE]
+    return fit[0] if fit else ""
 
 
 def _rates(judge: Accuracy, number: int, draw: np.random.Generator | None) -> tuple[Floats, Floats]:

@@ -20,7 +20,8 @@ class Backend(Protocol):
 
     Optional attributes: ``batch_size: int``, how many requests it likes at once; ``describe() -> Fields``,
     what belongs in ``run.json`` (device, dtype, sampling settings, library versions; under ``weights`` a
-    digest of the weights, with which alone a run folder is then continued); ``close()``.
+    digest of the weights, with which alone a run folder is then continued), asked before and after the work;
+    ``close()``.
     """
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:

@@ -20,8 +20,9 @@ import pluggy
 hookspec = pluggy.HookspecMarker("unisandbox")
 hookimpl = pluggy.HookimplMarker("unisandbox")
 
-Ability = Literal["image", "text", "think", "see", "train", "hidden"]
-"""``hidden``: hands out hidden states, see ``unisandbox.backend.Transparent``."""
+Ability = Literal["image", "text", "think", "see", "train", "hidden", "end_to_end"]
+"""``hidden``: hands out hidden states, see ``unisandbox.backend.Transparent``. ``end_to_end``: thinks unseen
+before it draws and cannot be stopped, so ``direct`` is not without thinking; tables say so."""
 
 Pictures = Literal["sandbox", "any"]
 """``sandbox``: drawn in ``unisandbox.world``'s picture language; ``any``: whatever a model paints."""
@@ -51,11 +52,15 @@ class RegisterModel(Protocol):
         factory: str,
         *,
         summary: str,
-        does: tuple[Ability, ...],
+        does: tuple[Ability, ...] | str,
         draws: Pictures = "any",
         sees_target: bool = False,
     ) -> None:
-        """``sees_target``: requests carry the answer. For oracles and replays, never for a real model."""
+        """``sees_target``: requests carry the answer. For oracles and replays, never for a real model.
+
+        Where the options decide what a model ``does``, give ``"module:function"``: a light function from the
+        options, as text, to abilities.
+        """
         ...
 
 

@@ -37,6 +37,12 @@ class Model:
         """The column in every table."""
         return self.spec.label
 
+    @property
+    def does(self) -> frozenset[str]:
+        """What it can do, with its options."""
+        options = {key: value for key, value in self.spec.options.items() if key != "draws"}
+        return frozenset(self.entry.abilities(options))
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeChoice:
@@ -84,6 +90,12 @@ class Ask:
     def id(self) -> tuple[str, str, str]:
         """What names it in the log."""
         return self.task.name, self.mode.name, self.model.label
+
+    @property
+    def remark(self) -> str:
+        """What a reader must know of this column before reading a score."""
+        unseen = self.mode.name == "direct" and "end_to_end" in self.model.does
+        return "end to end: thinks unseen" if unseen else ""
 
     @property
     def trials(self) -> int:
@@ -177,7 +189,7 @@ class Matrix:
         """Return what must agree for a run folder to be continued."""
         return {
             "tasks": {
-                task.name: {"fingerprint": task.fingerprint, "dataset": _plain(task.options)}
+                task.name: {"dataset": _plain(task.options), "fingerprint": task.fingerprint}
                 for task in self.tasks
             },
             "modes": sorted({ask.mode.name for ask in self.asks}),
@@ -205,7 +217,7 @@ def resolve(
     wanted = _modes(modes)
     added = _with_dependencies(wanted)
     chosen_models = list({(model := named_model(text, plugins)).label: model for text in models}.values())
-    chosen_judges = list({(judge := _judge(text, plugins)).label: judge for text in judges}.values())
+    chosen_judges = list({(judge := named_judge(text, plugins)).label: judge for text in judges}.values())
     if not chosen_models:
         raise UsageError("No model is named. They are listed by: unisandbox models")
     asks: list[Ask] = []
@@ -214,7 +226,7 @@ def resolve(
         for task in tasks:
             samples = _first_units(task.samples, limit)
             for mode in (MODES[name] for name in MODES if name in wanted and name in task.modes):
-                if gap := lacking(mode, frozenset(model.entry.does)):
+                if gap := lacking(mode, model.does):
                     reason = f"the model does not: {', '.join(ABILITIES[a] for a in sorted(gap))}"
                     unsupported.append(Unsupported(task.name, task.family, mode.name, model.label, reason))
                     continue
@@ -267,7 +279,8 @@ def named_model(text: str, plugins: Plugins) -> Model:
     return Model(spec, entry, draws)
 
 
-def _judge(text: str, plugins: Plugins) -> JudgeChoice:
+def named_judge(text: str, plugins: Plugins) -> JudgeChoice:
+    """Return a judge by its name and options; raises UsageError for what is unknown."""
     spec = parse_spec(text)
     return JudgeChoice(spec, plugins.judges[spec.name])
 

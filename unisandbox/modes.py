@@ -59,6 +59,7 @@ ABILITIES = {
     "see": "takes pictures in",
     "train": "can be fine-tuned",
     "hidden": "hands out its hidden states",
+    "end_to_end": "thinks unseen before it draws",
 }
 
 

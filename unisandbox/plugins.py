@@ -33,26 +33,34 @@ class Entry:
 
     def load(self) -> Callable[..., Any]:
         """Import the factory; raises PluginError naming the plugin."""
-        module, _, attribute = self.factory.partition(":")
+        return self._import(self.factory)
+
+    def _import(self, path: str) -> Callable[..., Any]:
+        module, _, attribute = path.partition(":")
         try:
-            factory = getattr(import_module(module), attribute)
+            found = getattr(import_module(module), attribute)
         except Exception as error:
             raise PluginError(
-                f"{self.name!r} of plugin {self.plugin!r} cannot be loaded from {self.factory}: "
+                f"{self.name!r} of plugin {self.plugin!r} cannot be loaded from {path}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        if not callable(factory):
-            raise PluginError(f"{self.factory} of plugin {self.plugin!r} is not callable.")
-        return factory  # type: ignore[no-any-return]
+        if not callable(found):
+            raise PluginError(f"{path} of plugin {self.plugin!r} is not callable.")
+        return found  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry(Entry):
     """A registered model backend."""
 
-    does: tuple[str, ...]
+    does: tuple[str, ...] | str
+    """Abilities, or ``module:function`` from the options to them."""
     draws: str
     sees_target: bool
+
+    def abilities(self, options: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what the model does with these options; raises UsageError for those that cannot be meant."""
+        return self._import(self.does)(options) if isinstance(self.does, str) else self.does
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,9 @@ def _registers(plugins: Plugins, status: PluginStatus) -> dict[str, Callable[...
 
     def model(name: str, factory: str, **about: Any) -> None:
         about = {"draws": "any", "sees_target": False, **about}
-        _check_words("does", about.get("does", ()), hookspecs.Ability)
+        does = about.get("does", ())
+        if not (isinstance(does, str) and ":" in does):  # else a function of the options
+            _check_words("does", does, hookspecs.Ability)
         _check_words("draws", (about["draws"],), hookspecs.Pictures)
         into(plugins.models, ModelEntry)(name, factory, **about)
 

@@ -228,8 +228,8 @@ def _choices(
 
 def check(model: Model, task: Task, modes: Sequence[str], entries: Mapping[str, ModelEntry]) -> None:
     """Raise UsageError for a model that hands out nothing, or a mode that cannot be looked into."""
-    if "hidden" not in model.entry.does:
-        open_ = sorted(name for name, entry in entries.items() if "hidden" in entry.does)
+    if "hidden" not in model.does:
+        open_ = sorted(name for name, entry in entries.items() if "hidden" in entry.abilities({}))
         raise UsageError(
             f"The model {model.label!r} does not hand out its hidden states. "
             f"Models that do: {', '.join(open_) or 'none is installed'}."
@@ -243,8 +243,8 @@ def check(model: Model, task: Task, modes: Sequence[str], entries: Mapping[str, 
             raise UsageError(
                 f"{name}: what it is asked is made from {MODES[name].after}; it is not looked into."
             )
-        gap = lacking(MODES[name], frozenset(model.entry.does)) | ({"think"} if name == "cot" else set())
-        if gap := gap - set(model.entry.does):
+        gap = lacking(MODES[name], model.does) | ({"think"} if name == "cot" else set())
+        if gap := gap - model.does:
             what = ", ".join(ABILITIES[ability] for ability in sorted(gap))
             raise UsageError(f"{name}: {model.label!r} is no model that {what}.")
 

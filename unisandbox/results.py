@@ -25,6 +25,7 @@ from unisandbox.run_log import (
     standing,
 )
 from unisandbox.scores import CODES, score
+from unisandbox.stats import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,10 @@ class Cell:
     """Which strategy that is."""
     note: str = ""
     """Why there is no score, for a mode the model does not support."""
+    remark: str = ""
+    """What must be known of the column before its score is read."""
+    corrected: Estimate | None = None
+    """The score without the judge's own errors, where they are known: see ``unisandbox.calibration``."""
 
     @property
     def supported(self) -> bool:
@@ -90,8 +95,10 @@ class Results:
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a mapping a cell.
 
-        task, family, mode, model, judge, score, low, high, n, unscored, errors, chance.
+        task, family, mode, model, judge, score, low, high, n, unscored, errors, chance; where a cell is
+        corrected for its judge also corrected, corrected_low, corrected_high.
         """
+        known = any(cell.corrected for cell in self.cells)
         return [
             {
                 "task": cell.task,
@@ -106,6 +113,7 @@ class Results:
                 "unscored": cell.score.unscored,
                 "errors": cell.score.errors,
                 "chance": cell.chance,
+                **(_correction(cell) if known else {}),
             }
             for cell in self.cells
         ]
@@ -128,12 +136,13 @@ class Results:
         return generations.merge(verdicts[new], on="key", how="left")
 
     def errors(self) -> Iterator[str]:
-        """Yield why each trial is an error: of the model, or of a judge."""
+        """Yield why each trial is an error: of the model, or of a judge of these cells."""
+        judges = {cell.judge for cell in self}
         for line in _last(read_lines(self.folder / GENERATIONS, warn=False), "key"):
             if line["finish"] == "error":
                 yield str(line.get("error", ""))
         for line in _last(read_lines(self.folder / VERDICTS, warn=False), "key", "judge"):
-            if line["outcome"] == "error":
+            if line["outcome"] == "error" and line["judge"] in judges:
                 yield str(line.get("reason", ""))
 
     def to_json(self) -> dict[str, Any]:
@@ -141,8 +150,16 @@ class Results:
         return {
             "format": 1,
             "finished": self.finished,
-            "cells": [{**asdict(cell), "score": asdict(cell.score)} for cell in self.cells],
+            "cells": [
+                {name: value for name, value in asdict(cell).items() if name != "corrected"}
+                for cell in self.cells
+            ],
         }
+
+
+def _correction(cell: Cell) -> dict[str, float | None]:
+    figure = cell.corrected or Estimate(None)
+    return {"corrected": figure.value, "corrected_low": figure.low, "corrected_high": figure.high}
 
 
 def _last(lines: Iterator[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:
@@ -168,6 +185,7 @@ def collect(folder: Path, matrix: Matrix, states: Mapping[tuple[str, str, str], 
                 score(outcomes, ask.unit_of, ask.units, ask.repeats),
                 ask.chance.score,
                 ask.chance.strategy,
+                remark=ask.remark,
             )
         )
     cells += [_gap(**asdict(gap)) for gap in matrix.unsupported]
@@ -252,7 +270,7 @@ class _Tally:
                 codes += bytes(self.repeats)
             value = score(codes, unit_of, units, self.repeats)
             named = {key: self.ask[key] for key in ("task", "family", "mode", "model", "chance", "guess")}
-            yield Cell(judge=label, score=value, **named)
+            yield Cell(judge=label, score=value, remark=self.ask.get("remark", ""), **named)
 
     def _open(self, unit_of: Sequence[int]) -> list[int]:
         """Return the units of which a sample is not in the log yet: half a pair is not right."""

@@ -29,13 +29,16 @@ from unisandbox.matrix import Ask, Trial
 from unisandbox.records import Finish, Generation, Image, Outcome, Verdict
 from unisandbox.scores import CODES
 
+RUNS = Path("runs")
+"""Where runs lie when nobody says where."""
 FORMAT = 1
 GENERATIONS, VERDICTS, IMAGES = "generations.jsonl", "verdicts.jsonl", "images"
-RUN, RESULTS = "run.json", "results.json"
+RUN, RESULTS, CALIBRATION = "run.json", "results.json", "calibration.json"
 
 _SHAPES: dict[str, dict[str, type]] = {
     RUN: {"matrix": dict, "options": dict, "asks": list},
     RESULTS: {"cells": list, "finished": bool},
+    CALIBRATION: {"judge": str, "about": dict, "pictures": str, "started": str, "rubrics": dict},
 }
 
 _NAMES = ("key", "task", "mode", "model", "sample", "unit")
@@ -109,7 +112,7 @@ class RunLog:
 
     def _clear(self) -> None:
         """Delete what a run wrote, ``run.json`` last: where there is none, the files may be somebody's."""
-        logs = [self.folder / name for name in (GENERATIONS, VERDICTS, RESULTS)]
+        logs = [self.folder / name for name in (GENERATIONS, VERDICTS, RESULTS, CALIBRATION)]
         if not (self.folder / RUN).exists():
             files = [path for path in logs if path.exists() and path.stat().st_size]
             if files := [*files, *(self.folder / IMAGES).iterdir()]:
@@ -130,20 +133,22 @@ class RunLog:
             _drop_torn_line(path)
         return path.open("ab", buffering=0)  # each line reaches the system in one write
 
-    def begin(self, description: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    def begin(
+        self,
+        description: Mapping[str, Any],
+        about: Mapping[str, Any],
+        fix: str = "Choose another --out, or start over with --fresh.",
+    ) -> bool:
         """Write ``run.json``, or check that the folder holds this very run; return whether it goes on.
 
-        Raises RunFolderError naming what differs.
+        Raises RunFolderError naming what differs, and the ``fix``.
         """
         path = self.folder / RUN
         matrix = json.loads(json.dumps(description))
         if path.exists():
             before = read_json(path)
-            if difference := _difference(before.get("matrix", {}), matrix):
-                raise RunFolderError(
-                    f"{self.folder} holds a run of another matrix: {difference}. Choose another --out, or "
-                    "start over with --fresh."
-                )
+            if changed := difference(before.get("matrix", {}), matrix):
+                raise RunFolderError(f"{self.folder} holds a run of another matrix: {changed}. {fix}")
             self._remove(RESULTS)  # what stands there is about to be outdated
             return True
         if (self.folder / GENERATIONS).stat().st_size:
@@ -159,6 +164,10 @@ class RunLog:
         about = read_json(self.folder / RUN)
         about.setdefault(section, {})[name] = dict(value)
         self.write_json(RUN, about)
+
+    def change(self, **sections: Any) -> None:
+        """Write sections of ``run.json`` anew."""
+        self.write_json(RUN, {**read_json(self.folder / RUN), **sections})
 
     def noted(self, section: str, name: str) -> dict[str, Any]:
         """Return what was noted, nothing if nothing was."""
@@ -395,14 +404,14 @@ def _drop_torn_line(path: Path) -> None:
             file.truncate(position)
 
 
-def _difference(before: Any, now: Any, path: str = "") -> str:
+def difference(before: Any, now: Any, path: str = "") -> str:
     """Return the first place where two descriptions differ, in words; '' when they agree."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *(key for key in now if key not in before)]:
             place = f"{path}.{key}" if path else key
             if key not in before or key not in now:
                 return f"{place} is {'new' if key not in before else 'gone'}"
-            if found := _difference(before[key], now[key], place):
+            if found := difference(before[key], now[key], place):
                 return found
         return ""
     return "" if before == now else f"{path} was {before!r} and is now {now!r}"

@@ -92,13 +92,14 @@ class Runner:
         self.stopped = False
         """Whether the user asked to stop before the end."""
 
-    def run(self, judges: dict[str, Judge]) -> None:
+    def run(self, judges: dict[str, Judge], *, asking: bool = True) -> None:
         """Ask and judge all that is missing; raises BackendError or JudgeError when one gives up for good.
 
-        Whatever is asked before that is logged, and the same command goes on from there.
+        Whatever is asked before that is logged, and the same command goes on from there. Without ``asking``
+        only what is logged is judged, and no model is built.
         """
         self._log.load(self.states)
-        self._plan()
+        self._plan(asking)
         self._stages = {
             label: JudgeStage(
                 judge, partial(self._write_verdict, label), Patience(label, JudgeError, self._tries)
@@ -107,8 +108,8 @@ class Runner:
         }
         with self._stopping_gently():
             try:
-                self._judge_what_is_waiting()
-                for model in self._matrix.models:
+                self._judge_what_is_waiting(asking)
+                for model in self._matrix.models if asking else ():
                     self._run_model(model)
             except KeyboardInterrupt:
                 self._drop()
@@ -130,27 +131,31 @@ class Runner:
         for stage in self._stages.values():
             stage.drop()
 
-    def _plan(self) -> None:
-        missing = sum(sum(1 for _ in state.missing()) for state in self.states.values())
+    def _plan(self, asking: bool) -> None:
+        missing = {id_: sum(1 for _ in state.missing()) * asking for id_, state in self.states.items()}
         waiting = sum(
             len(state.unjudged(label)) for state in self.states.values() for label in state.verdicts
         )
-        new = sum(sum(1 for _ in state.missing()) * len(state.verdicts) for state in self.states.values())
-        self._progress.plan(missing, waiting + new)
+        new = sum(missing[id_] * len(state.verdicts) for id_, state in self.states.items())
+        self._progress.plan(sum(missing.values()), waiting + new)
 
-    def _judge_what_is_waiting(self) -> None:
+    def _judge_what_is_waiting(self, asking: bool) -> None:
         """Hand over generations that were logged, but not judged, before the last end."""
         for state in self.states.values():
             waiting = {label: state.unjudged(label) for label in state.verdicts}
             if not any(waiting.values()):
                 continue
             for index, generation in self._log.generations_of(state.ask, set().union(*waiting.values())):
-                if generation.finish == "error":  # its picture is gone, so it is asked again
+                gone = generation.finish == "error"
+                if gone and asking:  # its picture is gone, so it is asked again
                     state.generated[index] = FAILED
                     continue
                 judged = to_judge(state.ask, state.ask.trial(index), generation)
-                for label, trials in waiting.items():
-                    if index in trials:
+                for label in (label for label, trials in waiting.items() if index in trials):
+                    if gone:
+                        error = Verdict(judged.trial.key, "error", generation.error or "")
+                        self._write_verdict(label, judged, error)
+                    else:
                         self._judge(label, judged)
                 if self._interrupted():
                     return
@@ -173,6 +178,7 @@ class Runner:
                 for stage in self._stages.values():
                     stage.flush()
         finally:
+            self._log.note("backends", model.label, describe(backend))  # by now it may know what fits
             if callable(close := getattr(backend, "close", None)):
                 close()
 

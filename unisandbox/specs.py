@@ -14,6 +14,8 @@ from unisandbox.errors import UsageError, unknown
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 HIDDEN = "***"
+PART = re.compile(r'(?:"[^"]*"|[^,])++')
+"""What stands between commas; those in double quotes are part of a value."""
 SECRET = re.compile(r"(?:^|_)(?:key|token|secret|password)$", re.IGNORECASE)
 
 
@@ -28,20 +30,23 @@ class Spec:
     def label(self) -> str:
         """The canonical form: options sorted, secrets hidden. Names the column, the log and the key."""
         shown = [
-            f"{key}={HIDDEN if SECRET.search(key) else value}" for key, value in sorted(self.options.items())
+            f"{key}={HIDDEN if SECRET.search(key) else _quoted(value)}"
+            for key, value in sorted(self.options.items())
         ]
         return f"{self.name}:{','.join(shown)}" if shown else self.name
 
 
 def parse_spec(text: str) -> Spec:
-    """Read ``name:key=value,key=value``; raises UsageError.
+    """Read ``name:key=value,key=value``, where a value that holds commas stands in double quotes.
+
+    Raises UsageError.
 
     >>> parse_spec("oracle:transfer=0.1,cannot_draw=cup+hat").options
     {'transfer': '0.1', 'cannot_draw': 'cup+hat'}
     """
     name, _, rest = text.strip().partition(":")
     options: dict[str, str] = {}
-    for part in filter(None, rest.split(",")):
+    for part in PART.findall(rest):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise UsageError(
@@ -49,10 +54,19 @@ def parse_spec(text: str) -> Spec:
             )
         if key.strip() in options:
             raise UsageError(f"{text!r}: the option {key.strip()!r} stands twice.")
-        options[key.strip()] = value.strip()
+        options[key.strip()] = re.sub(r'^"([^"]*)"$', r"\1", value.strip())
     if not name:
         raise UsageError(f"{text!r}: the name is missing before the colon.")
     return Spec(name, options)
+
+
+def _quoted(value: str) -> str:
+    """Return a value so that ``parse_spec`` reads it as it is.
+
+    >>> _quoted("draw.py --sizes 1,2")
+    '"draw.py --sizes 1,2"'
+    """
+    return value if PART.fullmatch(value) or not value else f'"{value}"'
 
 
 def build(what: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -71,22 +85,28 @@ def checked_options(
 
     ``complete`` also asks for every option that has no default.
     """
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(factory).parameters.items()
-        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    }
+    parameters = options_of(factory)
     for name in options:
         if name not in parameters:
             raise UsageError(f"{what}: {unknown('option', name, parameters)}")
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in options]
     if missing and complete:
         raise UsageError(f"{what} needs the option{'s' * (len(missing) > 1)} {', '.join(missing)}=...")
-    hints = _hints(factory)
+    hints = hints_of(factory)
     return {name: _typed(what, name, hints.get(name, Any), value) for name, value in options.items()}
 
 
-def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+def options_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the options a factory takes, by name."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(factory).parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    }
+
+
+def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a factory's options."""
     function = factory.__init__ if isinstance(factory, type) else factory  # type: ignore[misc]
     return get_type_hints(function, include_extras=True)
 

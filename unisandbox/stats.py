@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, comb, sqrt
+from math import ceil, comb, isnan, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
@@ -73,6 +73,13 @@ class Accuracy:
     def youden(self) -> float:
         """Sensitivity + specificity - 1: 1 for a perfect judge, 0 for one that guesses (Youden 1950)."""
         return self.sensitivity + self.specificity - 1
+
+    @property
+    def standard_errors(self) -> tuple[float, float]:
+        """Of sensitivity and specificity, with one answer of each kind added, so that none is 0."""
+        rates = (((p + 1) / (n + 2), n) for p, n in ((self.passed, self.right), (self.failed, self.wrong)))
+        first, second = (sqrt(rate * (1 - rate) / (n + 2)) for rate, n in rates)
+        return first, second
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
@@ -199,6 +206,21 @@ def share(part: Floats, whole: Floats, trials: float | None = None, judge: Float
     half = Z95 * sqrt(float(way @ spread @ way)) / (total + added)
     low, high = max(0.0, centre - half), min(1.0, centre + half)
     return Estimate(value, min(low, value), max(high, value), total)
+
+
+def ratio(hits: Sequence[bool], units: Sequence[Hashable]) -> Estimate:
+    """Return the share of hits with its interval: Wilson's, or over ``units`` where hits share one."""
+    n, number = len(hits), len(set(units))
+    if n == 0:
+        return Estimate(None, reason="nothing was counted")
+    if number == n:
+        return Estimate(sum(hits) / n, *wilson(sum(hits), n), n)
+    import numpy as np
+
+    row_of = {unit: row for row, unit in enumerate(dict.fromkeys(units))}
+    rows = np.array([row_of[unit] for unit in units])
+    part, whole = (np.bincount(rows, values).astype(float) for values in (hits, np.ones(n)))
+    return share(part, whole, n)
 
 
 def _observations(part: Floats, whole: Floats, value: float, trials: float | None) -> float:
@@ -329,10 +351,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> Estimate:
+def cohens_kappa(
+    first: Sequence[Hashable], second: Sequence[Hashable], units: Sequence[Hashable] | None = None
+) -> Estimate:
     """Return how far two raters agree beyond chance (Cohen 1960).
 
-    The interval is that of Fleiss, Cohen & Everitt 1969.
+    The interval is that of Fleiss, Cohen & Everitt 1969; where ratings share a unit, a bootstrap over
+    ``units``. Where the two agree throughout, neither has a width: then the lower end is that of Wilson's
+    interval of the agreement.
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} ratings against {len(second)}")
@@ -347,6 +373,12 @@ def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> Estim
     if chance == 1:
         return Estimate(None, n=n, reason="both gave one and the same rating to everything")
     kappa = (agreed - chance) / (1 - chance)
+    clusters = n if units is None else len(set(units))
+    if agreed == 1:
+        return Estimate(kappa, (wilson(clusters, clusters)[0] - chance) / (1 - chance), 1.0, n)
+    if units is not None and clusters < n:
+        low, high = _kappa_bootstrap(first, second, units, labels)
+        return Estimate(kappa, min(low, kappa), max(high, kappa), n)
     squares = 0.0
     for a, b in zip(first, second, strict=True):
         both = rows[b] + columns[a]
@@ -355,6 +387,28 @@ def cohens_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> Estim
     variance = max(0.0, squares - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
     half = Z95 * sqrt(variance)
     return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), n)
+
+
+def _kappa_bootstrap(
+    first: Sequence[Hashable], second: Sequence[Hashable], units: Sequence[Hashable], labels: list[Hashable]
+) -> tuple[float, float]:
+    import numpy as np
+
+    row_of = {unit: row for row, unit in enumerate(dict.fromkeys(units))}
+    k = len(labels)
+    counts = np.zeros((k * k, len(row_of)))
+    for a, b, unit in zip(first, second, units, strict=True):
+        counts[labels.index(a) * k + labels.index(b), row_of[unit]] += 1
+
+    def kappa(totals: Floats) -> Floats:
+        shares = totals.reshape(-1, k, k) / totals.sum(axis=1)[:, None, None]
+        agreed = np.trace(shares, axis1=1, axis2=2)
+        chance = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):  # one rating throughout: left out
+            return np.asarray((agreed - chance) / (1 - chance))
+
+    low, high = bootstrap(counts, kappa)
+    return (-1.0, 1.0) if isnan(low) else (low, high)
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:

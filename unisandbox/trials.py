@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from unisandbox.modes import MODES
 from unisandbox.run_log import GENERATIONS, RUN, VERDICTS, read_json, read_lines
 
 Floats = NDArray[np.float64]
+
+JUDGED = ("correct", "incorrect", "rejected")
+"""What a judge can say of an answer; where there is none (empty, refused, truncated) it is not asked."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Trials:
     """Of the run: runs of the same seed asked each sample with the same seeds."""
     expected: int
     """Samples that the run is to ask; more than ``samples`` when it is not finished."""
+    rubrics: Mapping[tuple[str, str], NDArray[np.object_]] = field(default_factory=dict)
+    """(mode, judge) -> (samples, repeats): the rubric of the verdict; '' where the judge gave none."""
 
     @property
     def unit_of(self) -> NDArray[np.intp]:
@@ -47,6 +52,11 @@ class Trials:
     def judges(self, mode: str) -> tuple[str, ...]:
         """Return who judged a mode."""
         return tuple(judge for asked, judge in self.passed if asked == mode)
+
+    def went_by(self, mode: str, judge: str) -> list[str]:
+        """Return the rubrics that a judge's verdicts on a mode are by."""
+        rubrics = self.rubrics.get((mode, judge))
+        return [] if rubrics is None else sorted({str(name) for name in rubrics.flat if name})
 
     def judge_for(self, mode: str, judge: str) -> str | None:
         """Return who judged a mode on behalf of ``judge``: itself, or whoever reads what it does not."""
@@ -61,18 +71,25 @@ def read_trials(folder: str | Path) -> list[Trials]:
     tables = {(ask["task"], ask["model"]): _Table(ask) for ask in about["asks"]}
     for ask in about["asks"]:
         tables[ask["task"], ask["model"]].asks.append(ask)
-    failed: dict[str, bool] = {}
     for line in read_lines(folder / GENERATIONS):
-        failed[line["key"]] = line["finish"] == "error"
         if table := tables.get((line["task"], line["model"])):
             table.units[line["sample"]] = line["unit"]
-    verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for line in read_lines(folder / VERDICTS):
-        if not failed.get(line["key"], True) and (line["task"], line["model"]) in tables:
-            verdicts[line["key"], line["judge"]] = line  # the last one counts
-    for verdict in verdicts.values():
-        tables[verdict["task"], verdict["model"]].verdicts.append(verdict)
+    for verdict in read_verdicts(folder):
+        if table := tables.get((verdict["task"], verdict["model"])):
+            table.verdicts.append(verdict)
     return [table.trials(about) for table in tables.values()]
+
+
+def read_verdicts(folder: Path) -> Iterable[Mapping[str, Any]]:
+    """Return the last line of each trial and judge, of trials whose last generation is no error."""
+    lines = read_lines(folder / GENERATIONS, warn=False)
+    failed = {line["key"]: line["finish"] == "error" for line in lines}
+    verdicts = {
+        (line["key"], line["judge"]): line
+        for line in read_lines(folder / VERDICTS)
+        if not failed.get(line["key"], True)
+    }
+    return verdicts.values()
 
 
 class _Table:
@@ -93,10 +110,13 @@ class _Table:
             for ask in self.asks
             for judge in ask["judges"]
         }
+        rubrics = {key: np.full(values.shape, "", dtype=object) for key, values in passed.items()}
         for line in self.verdicts:
-            values = passed.get((line["mode"], line["judge"]))
-            if values is not None and line["repeat"] < repeats and line["outcome"] != "error":
-                values[rows[line["sample"]], line["repeat"]] = line["outcome"] == "correct"
+            key, place = (line["mode"], line["judge"]), (rows[line["sample"]], line["repeat"])
+            if key in passed and line["repeat"] < repeats and line["outcome"] != "error":
+                passed[key][place] = line["outcome"] == "correct"
+                if line["outcome"] in JUDGED:
+                    rubrics[key][place] = line.get("rubric", "")
         return Trials(
             self.task,
             self.family,
@@ -108,6 +128,7 @@ class _Table:
             dict(self._absent(about)),
             int(about["matrix"].get("seed", 0)),
             max((ask["trials"] // repeats for ask in self.asks), default=0),
+            rubrics,
         )
 
     def _absent(self, about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,9 @@ from rich.console import Console
 
 from unisandbox.api import latest_folder
 from unisandbox.attribution import Attribution, attribute, parse_accuracy
+from unisandbox.calibration import fit_from
 from unisandbox.cli.filters import patterns
+from unisandbox.cli.show import print_notes
 from unisandbox.errors import UsageError
 from unisandbox.report.causes import LEGEND, export, not_asked, rich_table
 from unisandbox.report.table import rows_as
@@ -17,7 +19,8 @@ from unisandbox.results import load_run
 def attribute_(arguments: argparse.Namespace) -> int:
     """Print the causes, whole or in part."""
     folder = arguments.run or latest_folder()
-    found = attribute(folder, dict(map(parse_accuracy, arguments.accuracy)))
+    known = fit_from(folder, arguments.calibration)
+    found = attribute(folder, dict(map(parse_accuracy, arguments.accuracy)), known.known)
     chosen = found.only(**patterns(arguments, ("tasks", "models", "judges")))
     if not chosen.cells:
         raise UsageError(
@@ -34,6 +37,7 @@ def attribute_(arguments: argparse.Namespace) -> int:
         print_causes(chosen)
     else:
         print(export(chosen, arguments.format))
+    print_notes(known)
     return 0
 
 

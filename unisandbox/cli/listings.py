@@ -25,12 +25,13 @@ def _print(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def models(arguments: argparse.Namespace) -> int:
     """List model backends."""
     rows = [
-        [entry.name, " ".join(entry.does), entry.draws, entry.summary, entry.plugin]
+        [entry.name, " ".join(entry.abilities({})), entry.draws, entry.summary, entry.plugin]
         for entry in installed().models.values()
     ]
     _print(["model", "does", "draws", "", "plugin"], rows)
     print(
-        "\nOptions: --models NAME:KEY=VALUE,KEY=VALUE; draws=sandbox|any says what any model draws.",
+        "\nOptions: --models NAME:KEY=VALUE,KEY=VALUE; draws=sandbox|any says what any model draws. "
+        "Those of one model: unisandbox models show NAME",
         file=sys.stderr,
     )
     return 0

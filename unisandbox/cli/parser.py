@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unisandbox.options import RunOptions
+from unisandbox.options import DEFAULTS, RunOptions
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -38,6 +38,7 @@ examples:
   unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
   unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
+  unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
@@ -92,6 +93,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_listings(commands)
     _add_data(commands)
     _add_show(commands)
+    _add_judge(commands)
+    _add_calibrate(commands)
     _add_attribute(commands)
     _add_compare(commands)
     _add_probe(commands)
@@ -214,10 +217,26 @@ def _add_listings(commands: Any) -> None:
             help="a dataset option, such as folder=DIR for published_*; may be given again",
         )
     tasks.set_defaults(patterns=[])
-    _command(commands, "models", "listings:models", "list model backends and what they can do")
+    _add_models(commands)
     _command(commands, "judges", "listings:judges", "list judges, what they read, and rubrics")
     _command(commands, "plugins", "listings:plugins", "list plugins: status, version and error of each")
     _command(commands, "version", "version:version", "print the version")
+
+
+def _add_models(commands: Any) -> None:
+    models = _command(
+        commands,
+        "models",
+        "listings:models",
+        "list model backends and what they can do; show the options of one",
+        "examples:\n  unisandbox models\n  unisandbox models show oracle\n",
+    )
+    actions = models.add_subparsers(metavar="ACTION")
+    _command(actions, "list", "listings:models", "list model backends and what they can do")
+    show = _command(
+        actions, "show", "model_details:show_model", "one model: abilities, options with their defaults, help"
+    )
+    show.add_argument("names", nargs="+", metavar="MODEL", help="names, as `unisandbox models` lists them")
 
 
 def _add_data(commands: Any) -> None:
@@ -274,6 +293,104 @@ def _add_show(commands: Any) -> None:
     show.add_argument(
         "--samples", action="store_true", help="one row a trial and judge instead (csv or json)"
     )
+    show.add_argument(
+        "--agreement", action="store_true", help="how far judges agree instead, where there are several"
+    )
+    _add_calibration(show)
+
+
+def _add_calibration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="what `unisandbox calibrate` wrote, of one judge or several; corrected figures then stand "
+        "beside the raw ones (default: what fits of runs/calibration/)",
+    )
+
+
+def _add_judge(commands: Any) -> None:
+    judge = _command(
+        commands,
+        "judge",
+        "judge:judge",
+        "judge a run again with another judge; asks no model",
+        "examples:\n  unisandbox judge runs/night --judges vlm\n"
+        "  unisandbox judge --judges openai:base_url=http://localhost:8000/v1\n"
+        "  unisandbox show runs/night --agreement --format csv\n\n"
+        "The same command goes on after any stop, and tries again what was an error.\n"
+        "exit codes: 0 done, 1 the judge gave up, 2 bad usage, 3 coverage below --min-coverage, "
+        "130 interrupted\n",
+    )
+    judge.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    action = judge.add_argument(
+        "--judges",
+        nargs="+",
+        required=True,
+        metavar="JUDGE",
+        help="judges, each NAME or NAME:KEY=VALUE,KEY=VALUE; those of the run judge what they have not yet",
+    )
+    action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]
+    for name in ("tries", "min_coverage"):
+        add_run_option(judge, name)
+    judge.set_defaults(tries=DEFAULTS.tries, min_coverage=DEFAULTS.min_coverage)
+    judge.add_argument("--quiet", action="store_true", help="no progress display")
+
+
+def _add_calibrate(commands: Any) -> None:
+    calibrate = _command(
+        commands,
+        "calibrate",
+        "calibrate:calibrate_",
+        "count a judge's errors on pictures whose truth is known",
+        "examples:\n  unisandbox calibrate sprite\n"
+        "  unisandbox calibrate openai:base_url=http://localhost:8000/v1 --rubrics object_count\n"
+        "  unisandbox calibrate vlm --images pictures --labels labels.csv\n\n"
+        "labels.csv, a line a picture; JSON lines (.jsonl) with the same keys do too:\n"
+        "  file,rubric,label,count,object\n"
+        "  a/1.png,object_count,yes,3,cup\n"
+        "  a/2.png,object_count,no,2,hat\n\n"
+        "The same command goes on after any stop, and tries again what was an error. `show`, `run` and\n"
+        "`attribute` then put corrected figures beside those of this judge.\n"
+        "exit codes: 0 done, 1 the judge gave up, 2 bad usage, 3 pictures without a verdict, "
+        "130 interrupted\n",
+    )
+    action = calibrate.add_argument("judge", metavar="JUDGE", help="NAME or NAME:KEY=VALUE,KEY=VALUE")
+    action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]
+    calibrate.add_argument(
+        "--rubrics",
+        nargs="+",
+        default=[],
+        metavar="RUBRIC",
+        help="only these (default: every one that scenes can be composed for, or that is labelled)",
+    )
+    calibrate.add_argument(
+        "--samples",
+        type=int,
+        default=200,
+        metavar="N",
+        help="right pictures to compose for each rubric, and as many wrong ones (default: 200)",
+    )
+    calibrate.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="decides the pictures composed (default: 0)"
+    )
+    calibrate.add_argument("--images", type=Path, metavar="DIR", help="pictures of your own, instead")
+    calibrate.add_argument(
+        "--labels", type=Path, metavar="FILE", help="what each should show, and whether it does: see below"
+    )
+    calibrate.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder, continued where it stopped; default: one named after the judge in runs/calibration/",
+    )
+    calibrate.add_argument("--fresh", action="store_true", help="start over, deleting what is there")
+    add_run_option(calibrate, "tries")
+    calibrate.set_defaults(tries=DEFAULTS.tries)
+    calibrate.add_argument(
+        "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
+    )
+    calibrate.add_argument("--quiet", action="store_true", help="no progress display")
 
 
 def _add_attribute(commands: Any) -> None:
@@ -297,6 +414,7 @@ def _add_attribute(commands: Any) -> None:
         help="a judge's errors as counted: of R right answers it passed P, of W wrong ones it failed F; "
         "corrected figures then stand beside the raw ones",
     )
+    _add_calibration(attribute)
     attribute.add_argument(
         "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
     )

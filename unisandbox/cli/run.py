@@ -5,19 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
+from unisandbox.calibration import Fit, correct, fit_from
+from unisandbox.cli.show import print_results
 from unisandbox.errors import UsageError, unknown
 from unisandbox.options import RunOptions, option_names
-from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
 from unisandbox.stats import resolved, samples_needed
 from unisandbox.yaml_file import YamlFile
+
+if TYPE_CHECKING:
+    from unisandbox.runner import Progress
 
 DISCORDANCE = 0.3
 """Share of units that two modes are taken to differ in when --limit is judged."""
@@ -76,22 +82,28 @@ def _too_few(options: RunOptions) -> str:
 
 
 def _execute(options: RunOptions, quiet: bool) -> int:
+    with progress(quiet) as shown:
+        results = execute(options, progress=shown)
+    return _report(results, options)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """Show what is going on while the block lasts."""
     from unisandbox.report.progress import Display
     from unisandbox.runner import Silent
 
     if quiet:
-        results = execute(options, progress=Silent())
+        yield Silent()
     else:
         with Display() as display:
-            results = execute(options, progress=display)
-    return _report(results, options)
+            yield display
 
 
 def _report(results: Results, options: RunOptions) -> int:
-    console = Console()
-    console.print(rich_table(results))
+    known = fit_from(results.folder, None)
+    print_results(correct(results, known.known), known)
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    errors.print(legend(results), style="dim")
     if few := _too_few(options):
         errors.print(few)
     errors.print(f"Saved in {results.folder}")
@@ -102,11 +114,11 @@ def _report(results: Results, options: RunOptions) -> int:
     if options.best_of:
         _print_best(results)
     if options.attribution:
-        _print_causes(results)
+        _print_causes(results, known)
     if results.coverage < options.min_coverage:
         errors.print(
             f"Coverage {results.coverage:.2f} is below --min-coverage {options.min_coverage:g}."
-            f"{_commonest_error(results)} To ask again: unisandbox resume {results.folder}"
+            f"{commonest_error(results)} To ask again: unisandbox resume {results.folder}"
         )
         return 3
     return 0
@@ -137,15 +149,15 @@ def _print_best(results: Results) -> None:
         Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 
-def _print_causes(results: Results) -> None:
+def _print_causes(results: Results, known: Fit) -> None:
     from unisandbox.attribution import attribute
     from unisandbox.cli.attribute import print_causes
 
     print()
-    print_causes(attribute(results.folder))
+    print_causes(attribute(results.folder, known=known.known))
 
 
-def _commonest_error(results: Results) -> str:
+def commonest_error(results: Results) -> str:
     """Return in a sentence why trials are errors, where the logs say so."""
     reasons = Counter(str(reason) for reason in results.errors())
     if not reasons:

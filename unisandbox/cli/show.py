@@ -2,13 +2,17 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
+from unisandbox.agreement import Agreement, agreements
 from unisandbox.api import latest_folder
+from unisandbox.calibration import Fit, correct, fit_from
 from unisandbox.cli.filters import patterns
 from unisandbox.errors import UsageError
+from unisandbox.report import agreement
 from unisandbox.report.table import export, legend, rich_table, rows_as
 from unisandbox.results import Results, load_run
 
@@ -17,7 +21,8 @@ def show(arguments: argparse.Namespace) -> int:
     """Print a run's results, whole or in part."""
     folder = arguments.run or latest_folder()
     results = load_run(folder)
-    chosen = results.only(**patterns(arguments))
+    known = fit_from(folder, arguments.calibration)
+    chosen = correct(results.only(**patterns(arguments)), known.known)
     if not chosen.cells:
         raise UsageError(
             f"{folder}: no cell matches the filters; there are {len(results.cells)} without them."
@@ -28,12 +33,53 @@ def show(arguments: argparse.Namespace) -> int:
         if arguments.format not in ("csv", "json"):
             raise UsageError("--samples gives one row a trial: add --format csv or --format json.")
         print(rows_as(_samples(chosen), arguments.format))
+    elif arguments.agreement:
+        print_agreement(chosen, arguments.format)
     elif arguments.format == "table":
-        Console().print(rich_table(chosen))
-        Console(stderr=True, highlight=False).print(legend(chosen), style="dim")
+        print_results(chosen, known)
     else:
         print(export(chosen, arguments.format))
+        print_notes(known)
     return 0
+
+
+def print_results(results: Results, known: Fit) -> None:
+    """Print the table, how to read it, and how far judges of the same answers agree."""
+    Console().print(rich_table(results))
+    Console(stderr=True, highlight=False).print(legend(results), style="dim")
+    print_notes(known)
+    if found := agreements(results):
+        _print_tables(found)
+
+
+def print_notes(known: Fit) -> None:
+    """Print which calibrations are used, and which are not, and why."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    for one in known.used:
+        errors.print(f"corrected for {one.judge} as counted on {one.pictures} in {one.folder}", style="dim")
+    for note in known.notes:
+        errors.print(f"note: {note}")
+
+
+def print_agreement(results: Results, form: str) -> None:
+    """Print only how far judges agree; raises UsageError where there is but one a cell."""
+    found = agreements(results)
+    if not found:
+        raise UsageError(
+            f"{results.folder}: nothing is judged by two judges. Add one: "
+            f"unisandbox judge {results.folder} --judges JUDGE"
+        )
+    if form == "table":
+        _print_tables(found)
+    else:
+        print(agreement.export(found, form))
+
+
+def _print_tables(found: Sequence[Agreement]) -> None:
+    console = Console(highlight=False, markup=False)
+    for part in agreement.tables(found):
+        console.print(part)
+    Console(stderr=True, highlight=False).print(agreement.LEGEND, style="dim")
 
 
 def _samples(chosen: Results) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -64,7 +65,7 @@ class Display:
         """Take the totals."""
         self._total = [generations, verdicts]
         for row, total in zip(self._rows, self._total, strict=True):
-            self._bars.update(row, total=total)
+            self._bars.update(row, total=total, visible=total > 0)
 
     def asking(self, ask: Ask) -> None:
         """Name what is being asked."""
@@ -76,8 +77,8 @@ class Display:
         self._count(0, error)
 
     def judged(self, error: bool) -> None:
-        """Count a verdict."""
-        self._count(1, False)
+        """Count a verdict; an error is counted where it arises."""
+        self._count(1, error and not self._total[0])
 
     def say(self, message: str) -> None:
         """Print above the bars."""
@@ -96,20 +97,24 @@ class Display:
                 return
             self._last = now
         seconds = max(now - self._started, 1e-9)
-        rate = f"{self._done[0] / seconds:.1f}/s" if self._done[0] else ""
+        rates = [f"{done / seconds:.1f}/s" if done else "" for done in self._done]
         if self._live:
-            self._draw(rate)
+            self._draw(rates)
         else:
+            asked = f"asked {self._done[0]}/{self._total[0]}, " if self._total[0] else ""
             print(
-                f"asked {self._done[0]}/{self._total[0]}, judged {self._done[1]}/{self._total[1]}, "
-                f"{self._errors} errors, {seconds:.0f} s {rate} {self._doing}".rstrip(),
+                f"{asked}judged {self._done[1]}/{self._total[1]}, {self._errors} errors, {seconds:.0f} s "
+                f"{rates[0] if asked else rates[1]} {self._doing}".rstrip(),
                 file=sys.stderr,
                 flush=True,
             )
 
-    def _draw(self, rate: str) -> None:
+    def _draw(self, rates: Sequence[str]) -> None:
         asking, judging = self._rows
         errors = f"{self._errors} errors" if self._errors else ""
         doing = f"asking  {self._doing}"[:40]
-        self._bars.update(asking, completed=self._done[0], rate=rate, errors=errors, description=doing)
-        self._bars.update(judging, completed=self._done[1], rate="")
+        self._bars.update(asking, completed=self._done[0], rate=rates[0], errors=errors, description=doing)
+        if self._total[0]:
+            self._bars.update(judging, completed=self._done[1], rate="")
+        else:
+            self._bars.update(judging, completed=self._done[1], rate=rates[1], errors=errors)

@@ -32,7 +32,7 @@ def beside(cell: Cell) -> str:
     score = cell.score
     if not cell.supported:
         return cell.note
-    notes = []
+    notes = [cell.remark] if cell.remark else []
     if score.unscored:
         why = f"{score.errors} errors" if score.errors else "unfinished"
         bounds = "" if score.lowest is None else f": {score.lowest:.2f}-{score.highest:.2f}"
@@ -40,7 +40,17 @@ def beside(cell: Cell) -> str:
     for outcome in ("rejected", "empty", "refused", "truncated"):
         if count := score.outcomes.get(outcome):
             notes.append(f"{count} {outcome}")
+    if cell.corrected and cell.corrected.value is None:
+        notes.append(f"not corrected: {cell.corrected.reason}")
     return "; ".join(notes)
+
+
+def corrected(cell: Cell) -> str:
+    """Return the score without the judge's errors, with its 95 % interval."""
+    figure = cell.corrected
+    if figure is None or figure.value is None:
+        return "-" if figure else ""
+    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
 def counted(score: Score) -> str:
@@ -73,7 +83,8 @@ def columns(cells: Sequence[Cell]) -> list[str]:
         judges.setdefault((cell.task, cell.mode, cell.model), set()).add(cell.judge)
     if any(len(of_cell) > 1 for of_cell in judges.values()):
         shown.append("judge")
-    return [*shown, "score", "95 %", "n", "guess", ""]
+    corrected = ["corrected"] if any(cell.corrected for cell in cells) else []
+    return [*shown, "score", "95 %", *corrected, "n", "guess", ""]
 
 
 def row(cell: Cell, shown: Sequence[str]) -> list[str]:
@@ -86,6 +97,7 @@ def row(cell: Cell, shown: Sequence[str]) -> list[str]:
         "judge": cell.judge,
         "score": "-" if value is None else f"{value:.2f}",
         "95 %": interval(cell.score),
+        "corrected": corrected(cell),
         "n": counted(cell.score),
         "guess": f"{cell.chance:.2f}" if cell.supported else "",
         "": beside(cell),
@@ -102,7 +114,7 @@ def rich_table(results: Results) -> Table:
     shown = shown if any(beside(cell) for cell in results.cells) else shown[:-1]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:
-        number = name in ("score", "95 %", "n", "guess")
+        number = name in ("score", "95 %", "corrected", "n", "guess")
         table.add_column(
             name,
             justify="right" if name in ("score", "n", "guess") else "left",
@@ -128,7 +140,7 @@ def rich_table(results: Results) -> Table:
 
 def _style(name: str, cell: Cell) -> str:
     """Colour says how a score stands to guessing; nothing is said by colour alone."""
-    if not cell.supported or name in ("guess", "95 %"):
+    if not cell.supported or name in ("guess", "95 %", "corrected"):
         return "dim"
     if name == "":
         return "yellow"
@@ -145,6 +157,8 @@ def legend(results: Results) -> str:
         "score: share of units that are right, with its 95 % interval over n units. "
         "guess: what the best strategy without looking scores."
     )
+    if any(cell.corrected for cell in results):
+        text += " corrected: the score without the judge's own errors, as far as they were counted."
     if any(cell.score.unscored for cell in results):
         text += " errors are in no score; the range is the score with all of them wrong, or right."
     return text

@@ -1,0 +1,234 @@
+"""The families of models that read and draw: how each is asked, and how its tokens become pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LogitsProcessorList
+
+from unisandbox.errors import BackendError, UsageError
+from unisandbox.loading import Precision, checkpoint, device_named, digest, needed, one_line, precision
+from unisandbox.model_backends.any_to_any.rows import Inputs
+from unisandbox.model_backends.any_to_any.sampling import Grid, Guided
+from unisandbox.records import Turn
+
+NAME = "any-to-any"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the tokens of pictures are chosen; None: as the family's authors do."""
+
+    guidance: float | None = None
+    temperature: float = 1.0
+    top_k: int | None = None
+
+
+class Family:
+    """One model with its processor; what the families share."""
+
+    guidance: ClassVar[float]
+    top_k: ClassVar[int]
+
+    def __init__(self, model: Any, processor: Any, sampling: Sampling, side: int | None) -> None:
+        """Take a loaded model; ``side`` is the width and height of pictures in pixels, None the family's."""
+        self.model = model
+        self.processor = processor
+        self.side = side
+        self.sampling = Sampling(
+            self.guidance if sampling.guidance is None else sampling.guidance,
+            sampling.temperature,
+            self.top_k if sampling.top_k is None else sampling.top_k,
+        )
+        self.weights = ""
+
+    def words(self, turns: Sequence[Turn]) -> Inputs:
+        """Return what is put in, a row of it, for the model to go on in words."""
+        images = [image.pil() for turn in turns for image in turn.images]
+        return self._put_in(self._conversation(turns), **({"images": images} if images else {}))
+
+    def picture(self, turns: Sequence[Turn]) -> Inputs:
+        """Return what is put in, a row of it, for the model to go on with a picture."""
+        raise NotImplementedError
+
+    def draw(self, inputs: Mapping[str, Tensor], seeds: Sequence[int]) -> Tensor:
+        """Return pictures (rows, height, width, 3), as the model was taught them (normalised)."""
+        raise NotImplementedError
+
+    def pixels(self, pictures: Tensor) -> Tensor:
+        """Undo what the image processor does to pictures: return bytes (rows, height, width, 3)."""
+        reads = self.processor.image_processor
+        mean, std = (
+            torch.tensor(each, device=pictures.device) for each in (reads.image_mean, reads.image_std)
+        )
+        return ((pictures.float() * std + mean) * 255).clamp(0, 255).byte().cpu()
+
+    def _conversation(self, turns: Sequence[Turn]) -> str:
+        """Return the conversation in the model's own form, open for its turn."""
+        if self.processor.chat_template is None:
+            raise BackendError(
+                f"{NAME}: this checkpoint has no chat template, so it cannot be asked in words: it only "
+                "draws. Ask it with --modes direct render, or name a checkpoint made for conversations."
+            )
+        messages = [
+            {
+                "role": "user" if turn.role == "user" else "assistant",
+                "content": [*({"type": "image"} for _ in turn.images), {"type": "text", "text": turn.text}],
+            }
+            for turn in turns
+        ]
+        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True))
+
+    def _put_in(self, text: str, **more: Any) -> Inputs:
+        opens = self.processor.tokenizer.bos_token
+        twice = opens is not None and text.startswith(opens)  # templates bring their own
+        return dict(self.processor(text=[text], add_special_tokens=not twice, return_tensors="pt", **more))
+
+
+class Janus(Family):
+    """Janus and Janus-Pro: a head of its own for pictures of a fixed size."""
+
+    guidance, top_k = 5.0, 0
+
+    def __init__(self, model: Any, processor: Any, sampling: Sampling, side: int | None) -> None:
+        """Take a loaded model; fills in the tokens that its ``generate`` asks for, where they are missing."""
+        if side is not None:
+            raise UsageError(f"{NAME}: image_size={side}: Janus draws in one size only. Leave it out.")
+        super().__init__(model, processor, sampling, side)
+        settings, tokenizer = model.generation_config, processor.tokenizer
+        start = tokenizer.convert_tokens_to_ids(processor.image_start_token)
+        settings.generation_kwargs = {"boi_token_id": start, **(settings.generation_kwargs or {})}
+
+    def picture(self, turns: Sequence[Turn]) -> Inputs:
+        """Return the conversation with the token that opens a picture."""
+        return self._put_in(self._conversation(turns), generation_mode="image")
+
+    def draw(self, inputs: Mapping[str, Tensor], seeds: Sequence[int]) -> Tensor:
+        """Draw: the model's own loop gives the scores of all rows with and without prompt."""
+        chosen = self.sampling
+        assert chosen.guidance is not None and chosen.top_k is not None
+        guided = Guided(seeds, chosen.temperature, chosen.top_k, chosen.guidance)
+        codes = self.model.generate(
+            **inputs,
+            generation_mode="image",
+            do_sample=False,
+            guidance_scale=1.0,  # users' processors come before the model's own guidance, so ours does both
+            logits_processor=LogitsProcessorList([guided]),
+        )
+        pictures: Tensor = self.model.decode_image_tokens(codes)
+        return pictures
+
+
+class Emu3(Family):
+    """Emu3: pictures of any size as lines of tokens in the vocabulary of words."""
+
+    guidance, top_k = 3.0, 2048
+
+    def picture(self, turns: Sequence[Turn]) -> Inputs:
+        """Return the text, not as a conversation, with the tokens that give the size and open a picture."""
+        return self._open_picture("\n".join(turn.text for turn in turns))[0]
+
+    def draw(self, inputs: Mapping[str, Tensor], seeds: Sequence[int]) -> Tensor:
+        """Draw: guidance is that of ``generate``, against a picture of no prompt; then the lines are kept."""
+        chosen, names = self.sampling, self.model.vocabulary_mapping
+        assert chosen.top_k is not None
+        nothing, (height, width) = self._open_picture("")
+        start = inputs["input_ids"].shape[1]
+        tokens = torch.tensor(names.image_tokens, device=self.model.device)
+        lines = Grid(
+            seeds,
+            chosen.temperature,
+            chosen.top_k,
+            start=start,
+            width=width,
+            tokens=tokens,
+            end_of_line=names.eol_token_id,
+        )
+        without = {name: rows.to(self.model.device).repeat(len(seeds), 1) for name, rows in nothing.items()}
+        codes = self.model.generate(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=height * (width + 1),
+            guidance_scale=chosen.guidance,
+            negative_prompt_ids=without["input_ids"],
+            negative_prompt_attention_mask=without["attention_mask"],
+            logits_processor=LogitsProcessorList([lines]),
+        )[:, start:]
+        closed = torch.nn.functional.pad(codes, (0, 3))  # decoding cuts off what closes a picture
+        pictures: Tensor = self.model.decode_image_tokens(image_tokens=closed, height=height, width=width)
+        return pictures.permute(0, 2, 3, 1)
+
+    def _open_picture(self, text: str) -> tuple[Inputs, tuple[int, int]]:
+        """Return what is put in, and how many lines of how many tokens the picture has."""
+        area = {} if self.side is None else {"image_area": self.side**2}
+        inputs = self._put_in(text, return_for_image_generation=True, **area)
+        height, width = inputs.pop("image_sizes")[0]
+        return inputs, (int(height), int(width))
+
+
+FAMILIES: Mapping[str, type[Family]] = {"janus": Janus, "emu3": Emu3}
+"""By the ``model_type`` of a checkpoint's ``config.json``."""
+
+
+def load(
+    model: str,
+    *,
+    adapters: Sequence[Path],
+    revision: str | None,
+    device: str,
+    device_map: str | None,
+    dtype: Precision,
+    sampling: Sampling,
+    image_size: int | None,
+) -> Family:
+    """Load a model from a folder or the hub; for the options and errors see the factory."""
+    place = checkpoint(NAME, model, "config.json")
+    if device_map is not None:
+        needed(NAME, "accelerate", f"device_map={device_map}")
+    with one_line(NAME, model):
+        kind = AutoConfig.from_pretrained(place, revision=revision).model_type
+    if kind not in FAMILIES:
+        raise BackendError(
+            f"{NAME}: model={model} is of the kind {kind!r}, which does not draw. Of what transformers "
+            f"holds, {' and '.join(FAMILIES)} read and draw."
+        )
+    onto = {"device_map": device_map} if device_map else {}
+    target = None if device_map else device_named(NAME, device)
+    with one_line(NAME, model):
+        processor = AutoProcessor.from_pretrained(place, revision=revision)
+        loaded = AutoModelForImageTextToText.from_pretrained(
+            place, revision=revision, dtype=precision(dtype, target), **onto
+        ).eval()
+        if target is not None:
+            loaded.to(target)
+    weights = [digest(loaded.state_dict().items())]
+    for folder in adapters:
+        loaded, told = merged(loaded, folder)
+        weights.append(told)
+    family = FAMILIES[kind](loaded, processor, sampling, image_size)
+    family.weights = "+".join(weights)
+    return family
+
+
+def merged(model: Any, folder: Path) -> tuple[Any, str]:
+    """Return the model with an adapter of peft's merged in, and a digest of the adapter."""
+    needed(NAME, "peft", f"adapter={folder}")
+    if not (folder / "adapter_config.json").is_file():
+        raise UsageError(f"{NAME}: adapter={folder}: no adapter: no adapter_config.json there.")
+    from peft import PeftModel, get_peft_model_state_dict
+
+    with one_line(NAME, str(folder)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        try:
+            adapted = PeftModel.from_pretrained(model, str(folder))
+        except UserWarning as error:
+            raise ValueError(f"its weights do not fit this model: {error}") from None
+        told = digest(get_peft_model_state_dict(adapted).items())
+        return adapted.merge_and_unload().eval(), told

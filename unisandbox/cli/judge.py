@@ -1,0 +1,37 @@
+"""``unisandbox judge``: a run judged again, by other judges."""
+
+import argparse
+import shlex
+from dataclasses import replace
+
+from rich.console import Console
+
+from unisandbox.api import judge_again, latest_folder, make_options
+from unisandbox.calibration import correct, fit_from
+from unisandbox.cli.run import commonest_error, progress
+from unisandbox.cli.show import print_results
+from unisandbox.specs import parse_spec
+
+
+def judge(arguments: argparse.Namespace) -> int:
+    """Judge what a run has generated, and print its table, the new judges beside the old ones."""
+    folder, least = arguments.run or latest_folder(), arguments.min_coverage
+    make_options({"min_coverage": least})
+    with progress(arguments.quiet) as shown:
+        results = judge_again(folder, arguments.judges, tries=arguments.tries, progress=shown)
+    known = fit_from(folder, None)
+    print_results(correct(results, known.known), known)
+    labels = [parse_spec(text).label for text in arguments.judges]
+    own = replace(results, cells=tuple(cell for cell in results if cell.judge in labels))
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    errors.print(f"Saved in {folder}")
+    if not results.finished:
+        errors.print(f"{folder} is not finished; what it has is judged. To go on: unisandbox resume {folder}")
+    if own.coverage < least:
+        again = shlex.join(["unisandbox", "judge", str(folder), "--judges", *labels])
+        errors.print(
+            f"Coverage {own.coverage:.2f} is below --min-coverage {least:g}."
+            f"{commonest_error(own)} To judge again: {again}"
+        )
+        return 3
+    return 0
