@@ -34,10 +34,11 @@ LAYERS = (
     "options runner remote",
     "results trials",
     "agreement calibration",
-    "attribution contrast probe",
+    "attribution contrast probe best_of",
     "api",
     "calibrating",
-    "training report",
+    "training",
+    "report",
     "cli __main__",
 )
 """From the bottom up, as in DESIGN: a module imports from lower layers, or from its own package."""

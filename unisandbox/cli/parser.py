@@ -606,7 +606,7 @@ def _add_stars(commands: Any) -> None:
     filter_.add_argument(
         "--judge", default="", metavar="JUDGE", help="which of the run's judges (default: first)"
     )
-    filter_.add_argument("--seed", type=int, default=0)
+    filter_.add_argument("--seed", type=int, default=0, help="decides which are kept (default: 0)")
     filter_.add_argument(
         "--parquet", action="store_true", help="also as BAGEL's text-to-image trainer reads it"
     )
@@ -615,7 +615,7 @@ def _add_stars(commands: Any) -> None:
     train.add_argument("accepted", type=Path, help="folder with an examples.jsonl")
     train.add_argument("--model", default="tiny", metavar="MODEL", help="to begin with (default: tiny)")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the student")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=int, default=0, help="decides the order (default: 0)")
     train.add_argument("--quiet", action="store_true", help="no progress display")
     _add_training(train)
     evaluate = _command(steps, "evaluate", "stars:evaluate", "compare a student with what it was before")
@@ -626,7 +626,7 @@ def _add_stars(commands: Any) -> None:
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under stars/")
     evaluate.add_argument("--quiet", action="store_true", help="no progress display")
     show = _command(steps, "show", "stars:show", "print the table again")
-    show.add_argument("folder", type=Path)
+    show.add_argument("folder", type=Path, help="folder of a finished STARS")
 
 
 def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) -> None:
@@ -646,7 +646,7 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
         metavar="KEY=VALUE",
         help="dataset options that lead to training prompts (default: split=train)",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
     where = "default: a new folder under stars/" if not required else ""
     parser.add_argument(
         "--out", type=Path, required=required, metavar="DIR", help=f"{out}; {where}".rstrip("; ")
@@ -673,7 +673,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, metavar="R", help="highest learning rate; default: the model's own"
     )
-    parser.add_argument("--schedule", choices=("linear", "cosine", "constant"), default="linear")
+    parser.add_argument(
+        "--schedule", choices=("linear", "cosine", "constant"), default="linear", help="of the rate"
+    )
     parser.add_argument(
         "--mix", type=float, metavar="SHARE", help="of what it learned before, against forgetting"
     )
@@ -705,6 +707,6 @@ def _add_inject(commands: Any) -> None:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="units of each task to ask; default: all")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under stars/")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     _add_training(parser)
