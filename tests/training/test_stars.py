@@ -200,6 +200,12 @@ def test_the_command_and_its_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "math_1  direct" in shown and "kept" in shown
     assert main(["stars", "show", "out"]) == 0
     assert capsys.readouterr().out == shown
+    assert main(["stars", "show", "out", "--format", "csv"]) == 0
+    header, first, *_ = capsys.readouterr().out.splitlines()
+    assert header.startswith("arm,stage,on,task,mode,before,after")
+    assert first.startswith("union,1,test,math_1,direct,")
+    assert main(["stars", "show", "out", "--format", "md"]) == 0
+    assert capsys.readouterr().out.startswith("| arm ")
 
 
 def test_step_by_step_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -627,6 +627,9 @@ def _add_stars(commands: Any) -> None:
     evaluate.add_argument("--quiet", action="store_true", help="no progress display")
     show = _command(steps, "show", "stars:show", "print the table again")
     show.add_argument("folder", type=Path, help="folder of a finished STARS")
+    show.add_argument(
+        "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
+    )
 
 
 def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) -> None:

@@ -58,7 +58,11 @@ def all_(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print the table again."""
-    _print(stars.load(arguments.folder))
+    found = stars.load(arguments.folder)
+    if arguments.format == "table":
+        _print(found)
+    else:
+        print(report.export(found, arguments.format))
     return 0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from unisandbox.report.contrasts import _number, _p
+from unisandbox.report.contrasts import number, p_value
+from unisandbox.report.table import rows_as, texts_as
 from unisandbox.training.stars import Line, Stars
 
 if TYPE_CHECKING:
@@ -55,14 +56,21 @@ def row(line: Line) -> list[str]:
         line.on,
         one.task,
         one.mode,
-        _number(one.first),
-        _number(one.second),
+        number(one.first),
+        number(one.second),
         "-" if one.difference is None else f"{one.difference:+.2f}",
         "" if one.low is None or one.high is None else f"[{one.low:+.2f}, {one.high:+.2f}]",
-        _p(one.corrected) + (" *" if one.significant else ""),
+        p_value(one.corrected) + (" *" if one.significant else ""),
         f"{line.chance:.2f}",
         str(one.n),
     ]
+
+
+def export(found: Stars, form: str) -> str:
+    """Return what changed as ``md``, ``latex``, ``csv`` or ``json``."""
+    if form in ("csv", "json"):
+        return rows_as([dict(zip(COLUMNS, row(line), strict=True)) for line in found.lines], form)
+    return texts_as([row(line) for line in found.lines], COLUMNS, form)
 
 
 def rich_table(found: Stars, width: int) -> Table:
