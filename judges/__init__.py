@@ -28,3 +28,21 @@ def register_judges(register: RegisterJudge) -> None:
         reads=("sandbox",),
         default_for=("sandbox",),
     )
+    register(
+        "openai",
+        "unisandbox.judges.openai:OpenAI",
+        summary="a model that sees, on an OpenAI-compatible server; unless named, Qwen2.5-VL-7B on vLLM",
+        reads=("any",),
+    )
+    register(
+        "vlm",
+        "unisandbox.judges.vlm:Vlm",
+        summary="a model that sees, of transformers, on this machine",
+        reads=("any",),
+    )
+    register(
+        "panel",
+        "unisandbox.judges.panel:Panel",
+        summary="several judges vote: panel:judges=openai+vlm",
+        reads=("any",),
+    )

@@ -217,7 +217,7 @@ CASES = [
         "a judge that cannot read such pictures",
         nothing,
         RUN.replace("reader", "sprite").replace("answer", "direct"),
-        ("'sprite' reads sandbox only", "'painter' draws pictures of any kind", "Use --judges reader"),
+        ("'sprite' reads sandbox only", "'painter' draws pictures of any kind", "Use --judges openai or panel or reader or vlm"),
     ),
     Case(
         "unknown key in a config file", config, "run --config run.yaml", ("run.yaml:2: model", "Did you mean")

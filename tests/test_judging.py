@@ -287,9 +287,11 @@ class Slow:
     def __init__(self) -> None:
         self.leave = threading.Event()
         self.views: list[str] = []
+        self.batches: list[int] = []
         self.left: bool | None = None
 
     def observe(self, views: Sequence[View]) -> Iterator[Observation]:
+        self.batches.append(len(views))
         for view in views:
             self.views.append(view.key)
             self.left = self.leave.wait(10)
@@ -326,8 +328,8 @@ def test_a_dropped_stage_judges_no_more_and_is_not_waited_for() -> None:
 
 
 def wait_for_threads() -> None:
-    """Wait until no thread but this one is left."""
-    for thread in set(threading.enumerate()) - {threading.current_thread()}:
+    """Wait until no judge's thread is left."""
+    for thread in [thread for thread in threading.enumerate() if thread.name.endswith("(_work)")]:
         thread.join(10)
         assert not thread.is_alive()
 
@@ -362,3 +364,18 @@ def test_a_failure_to_write_is_kept_for_the_main_thread_and_nothing_hangs() -> N
         stage.put(judged(number))
     stage.finish()
     assert isinstance(stage.failure, OSError) and len(judge.views) == 1
+
+
+def test_an_idle_judge_does_not_wait_for_a_whole_batch_and_a_busy_one_takes_what_came_in() -> None:
+    judge = Slow()
+    judge.batch_size = 4
+    verdicts: list[Verdict] = []
+    stage = JudgeStage(judge, lambda _, verdict: verdicts.append(verdict), Patience("it", JudgeError, 1))
+    stage.put(judged(0))
+    while not judge.views:  # the first is being judged, though a batch is four
+        pass
+    for number in range(1, 6):
+        stage.put(judged(number))
+    judge.leave.set()
+    stage.finish()
+    assert judge.batches == [1, 4, 1] and len(verdicts) == 6

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -244,3 +245,23 @@ def test_request_errors_tell_the_status(server: Server) -> None:
 
     with remote(server) as to:
         assert list(to.each([1], ask, lambda number, reason: (0, ""))) == [(400, "moderation_blocked")]
+
+
+def test_closing_drops_what_is_in_flight(server: Server) -> None:
+    """Who stops at once does not wait for a server that takes its time."""
+    server.always = "hang"
+    to = remote(server, timeout=30)
+
+    async def ask(number: int) -> int:
+        await to.post("/chat/completions", ASK)
+        return number
+
+    waiting = threading.Thread(
+        target=lambda: list(to.each([1, 2], ask, lambda number, reason: -1)), daemon=True
+    )
+    waiting.start()
+    while not server.at_once:
+        time.sleep(0.01)
+    began = time.monotonic()
+    to.close()
+    assert time.monotonic() - began < 10

@@ -21,7 +21,7 @@ from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import RESULTS, RUN, RUNS, AskState, RunLog, read_json
-from unisandbox.runner import Progress, Runner, load_judge
+from unisandbox.runner import Progress, Runner, loaded_judges
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
 from unisandbox.task import Task, with_options
 
@@ -106,8 +106,7 @@ def judge_again(
         raise UsageError(
             f"{folder} holds nothing that the judge {min(idle)!r} reads: it reads {' and '.join(reads)} only."
         )
-    loaded = {judge.label: load_judge(judge) for judge in added.judges}
-    with RunLog(folder) as log:
+    with loaded_judges(added.judges) as loaded, RunLog(folder) as log:
         fix = "Judge it with the tasks and rubrics that it was run with."
         log.begin({**matrix.describe(), "judges": before}, {}, fix)
         options = {**run["options"], "judges": matrix.describe()["judges"]}
@@ -163,9 +162,8 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     matrix = plan(options)
     for fault in unbuildable(matrix):
         raise fault
-    judges = {judge.label: load_judge(judge) for judge in matrix.judges}
     folder = Path(options.out) if options.out else new_folder(options)
-    with RunLog(folder, fresh=options.fresh) as log:
+    with loaded_judges(matrix.judges) as judges, RunLog(folder, fresh=options.fresh) as log:
         log.begin(matrix.describe(), about(options, matrix))
         for label, judge in judges.items():
             log.note("judges", label, describe(judge))
@@ -173,6 +171,8 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
         try:
             runner.run(judges)
         finally:
+            for label, judge in judges.items():
+                log.note("judges", label, describe(judge))  # by now it may know what fits
             results = collect(folder, matrix, runner.states)
             log.write_json(RESULTS, results.to_json())
     return results

@@ -31,7 +31,7 @@ from unisandbox.records import Fields, Generation, Image, Request
 from unisandbox.results import collect
 from unisandbox.rubric import Rubric
 from unisandbox.run_log import CALIBRATION, RESULTS, RUN, RunLog, difference, read_json
-from unisandbox.runner import Progress, Runner, load_judge
+from unisandbox.runner import Progress, Runner, loaded_judges
 from unisandbox.specs import Spec
 from unisandbox.task import Scoring, Task
 from unisandbox.trials import read_verdicts
@@ -92,13 +92,12 @@ def calibrate(
     else:
         source = _composed(known, rubrics, samples, seed)
     matrix = _matrix(choice, source, known, seed)
-    loaded = load_judge(choice)
     folder = Path(out) if out else PLACE / _name(choice.label, source)
-    with RunLog(folder, fresh=fresh) as log:
+    with loaded_judges([choice]) as loaded, RunLog(folder, fresh=fresh) as log:
         log.begin(matrix.describe(), {"options": {"calibrate": choice.label}, **about_matrix(matrix)})
-        log.note("judges", choice.label, _same(log, choice.label, loaded))
+        log.note("judges", choice.label, _same(log, choice.label, loaded[choice.label]))
         runner = Runner(matrix, log, tries=tries, progress=progress)
-        runner.run({choice.label: loaded})
+        runner.run(loaded)
         if runner.stopped:
             raise KeyboardInterrupt
         log.write_json(RESULTS, collect(folder, matrix, runner.states).to_json())

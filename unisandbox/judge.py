@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from unisandbox.records import Fields, Image, Observation, Verdict
+from unisandbox.records import Fields, Image, Observation, Outcome, Verdict
 
 if TYPE_CHECKING:
     from unisandbox.rubric import Rubric
@@ -53,10 +53,16 @@ class Judge(Protocol):
 def match_by_rules(case: Case) -> Verdict:
     """Return the verdict of the rubric's deterministic rules: the stage two most judges need."""
     seen = case.observation
-    raw = (seen.raw,) if seen.raw else ()
     if seen.error is not None:
-        return Verdict(case.key, "error", seen.error, seen.slots, raw=raw)
+        return verdict_on(case, "error", seen.error)
     if seen.malformed is not None:
-        return Verdict(case.key, "rejected", seen.malformed, seen.slots, raw=raw)
+        return verdict_on(case, "rejected", seen.malformed)
     difference = case.rubric.compare(seen.slots, case.target)
-    return Verdict(case.key, "incorrect" if difference else "correct", difference, seen.slots, raw=raw)
+    return verdict_on(case, "incorrect" if difference else "correct", difference)
+
+
+def verdict_on(case: Case, outcome: Outcome, reason: str = "", reply: str = "", **more: Any) -> Verdict:
+    """Return a verdict that keeps what its observation brought; ``reply``: the judge's words in stage two."""
+    seen = case.observation
+    raw = tuple(filter(None, (seen.raw, reply)))
+    return Verdict(case.key, outcome, reason, seen.slots, raw=raw, notes=seen.notes, **more)

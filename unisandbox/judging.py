@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from unisandbox.records import Fields, Generation, Observation, Outcome, Verdict
 from unisandbox.rubric import Rubric
 
 BATCH = 32
+_GATHERING = 0.05
+"""Seconds in which a batch gathers for a judge that has nothing to do."""
 _REMEMBERED = 4096
 """Observations kept, so that a picture that comes again is not observed again."""
 
@@ -49,8 +52,8 @@ class JudgeStage:
         self._report = report
         self._patience = patience
         self._batch = int(getattr(judge, "batch_size", None) or BATCH)
-        self._queue: queue.Queue[list[Judged] | None] = queue.Queue(max(2, waiting // self._batch))
-        self._filling: list[Judged] = []
+        self._queue: queue.Queue[Judged | None] = queue.Queue(max(waiting, self._batch))
+        self._over = False
         self._seen: OrderedDict[tuple[str, str], Observation] = OrderedDict()
         self._dropped = False
         self.failure: BaseException | None = None
@@ -59,23 +62,13 @@ class JudgeStage:
 
     def put(self, judged: Judged) -> None:
         """Hand over a generation; waits while the judge is far behind."""
-        self._filling.append(judged)
-        if len(self._filling) >= self._batch:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand over what has gathered."""
-        if self._filling:
-            self._queue.put(self._filling)
-            self._filling = []
+        self._queue.put(judged)
 
     def finish(self) -> None:
         """Judge all that is waiting, then stop; after ``drop`` there is nothing to wait for."""
-        if self._dropped:
-            return
-        self.flush()
-        self._queue.put(None)
-        self._thread.join()
+        if not self._dropped:
+            self._queue.put(None)
+            self._thread.join()
 
     def drop(self) -> None:
         """Stop without judging what is waiting: it is logged, and judged on the next start."""
@@ -83,8 +76,30 @@ class JudgeStage:
         with suppress(queue.Full):  # full: the thread finds out by the next batch
             self._queue.put_nowait(None)
 
+    def _gathered(self) -> list[Judged]:
+        """Return what waits, a batch at most, ``[]`` at the end.
+
+        A judge that had nothing to do waits a moment for more, one that was busy does not: so a batch grows
+        to what came in while the last one was judged, and neither waits for the other.
+        """
+        batch: list[Judged] = []
+        idle = self._queue.empty()
+        until: float | None = None  # the first is waited for as long as it takes
+        while len(batch) < self._batch and not self._over:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                judged = self._queue.get(timeout=left)
+            except queue.Empty:
+                break
+            until = until or time.monotonic() + _GATHERING * idle
+            if judged is None:
+                self._over = True
+            else:
+                batch.append(judged)
+        return batch
+
     def _work(self) -> None:
-        while (batch := self._queue.get()) is not None and not self._dropped:
+        while (batch := self._gathered()) and not self._dropped:
             if self.failure is None:
                 try:
                     for judged, verdict in self._verdicts(batch):

@@ -177,6 +177,8 @@ class Observation:
     """Why no observation could be had, if none could."""
     raw: str | None = None
     """The judge's own words."""
+    notes: Fields = field(default_factory=dict)
+    """Anything worth logging: that a picture was made smaller for the judge, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Verdict:
     """P(correct), from judges that give one."""
     raw: tuple[str, ...] = ()
     """The judge's replies as they came, stage one first."""
+    notes: Fields = field(default_factory=dict)
+    """Anything worth logging: those of the observation, the votes of a panel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import os
 import queue
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -74,6 +75,7 @@ class Remote:
         self.batch_size = 4 * concurrency
         """Requests at once that keep the server busy from batch to batch."""
         self._exit = ExitStack()
+        self._jobs: set[Future[None]] = set()
         try:
             self._connect(retries)
             self.models = self._portal.call(self._list_models)
@@ -102,7 +104,9 @@ class Remote:
         self.close()
 
     def close(self) -> None:
-        """Close connections and end the thread that serves them."""
+        """Drop what is in flight, close connections and end the thread that serves them."""
+        for job in list(self._jobs):
+            job.cancel()
         self._exit.close()
 
     def describe(self) -> Fields:
@@ -163,6 +167,7 @@ class Remote:
             await asyncio.gather(*map(one, items))
 
         job = self._portal.start_task_soon(everything)
+        self._jobs.add(job)
         try:
             for _ in items:
                 item, answer = done.get()
@@ -176,6 +181,7 @@ class Remote:
                     yield answer
         finally:
             job.cancel()
+            self._jobs.discard(job)
 
     async def _pace(self) -> None:
         """Wait for this request's turn: ``rpm`` a minute, evenly spread."""

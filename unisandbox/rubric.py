@@ -187,6 +187,14 @@ class Rubric:
         found = {name: slot.read(parts.get(name, rest), names) for name, slot in self.slots.items()}
         return {name: value for name, value in found.items() if value is not None}
 
+    def labelled(self, text: str) -> dict[str, str]:
+        """Return what stands behind the label of each slot, as it is written; the last of each.
+
+        ``count: 3; object: cups`` -> ``{"count": "3", "object": "cups"}``
+        """
+        names = {name.lower(): name for name in self.slots}
+        return {names[found[1].lower()]: found[2].strip() for found in self._labels.finditer(text)}
+
     def _parts(self, text: str) -> tuple[dict[str, str], str]:
         """Split words into what they say of single slots by name, and the rest, which may be of any.
 
@@ -252,7 +260,7 @@ def say(slots: Fields) -> str:
 def _plain(text: str) -> str:
     """Case, accents' forms, quotes and outer punctuation do not count."""
     text = unicodedata.normalize("NFKC", text).casefold().strip()
-    return re.sub(r"\s+", " ", text.strip(" .,;:!?\"'`*_()[]"))
+    return re.sub(r"\s+", " ", text.strip(" .,;:!?\"'`*_()[]")).strip()
 
 
 def _count(value: Any) -> int | None:

@@ -236,6 +236,7 @@ class RunLog:
             "target": target,
             "probability": verdict.probability,
             "raw": verdict.raw or None,
+            "notes": verdict.notes or None,
         }
         self._append(self._verdicts, {key: value for key, value in line.items() if value is not None})
 

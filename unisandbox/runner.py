@@ -8,8 +8,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
 from types import FrameType
@@ -175,8 +175,6 @@ class Runner:
             for state in todo:
                 self._progress.asking(state.ask)
                 self._run_ask(backend, state, patience)
-                for stage in self._stages.values():
-                    stage.flush()
         finally:
             self._log.note("backends", model.label, describe(backend))  # by now it may know what fits
             if callable(close := getattr(backend, "close", None)):
@@ -296,6 +294,18 @@ def load_judge(choice: JudgeChoice) -> Judge:
     if not isinstance(judge, Judge):
         raise JudgeError(f"The factory of judge {spec.name!r} returned no judge: {judge!r}.")
     return judge
+
+
+@contextmanager
+def loaded_judges(chosen: Iterable[JudgeChoice]) -> Iterator[dict[str, Judge]]:
+    """Load judges by label, and close at the end those that hold something open; raises as ``load_judge``."""
+    with ExitStack() as opened:
+        judges: dict[str, Judge] = {}
+        for choice in chosen:
+            judge = judges[choice.label] = load_judge(choice)
+            if callable(close := getattr(judge, "close", None)):
+                opened.callback(close)
+        yield judges
 
 
 def _load(
