@@ -3,7 +3,7 @@
 Run:  python benchmarks/stars.py FOLDER [--seeds 0 1] [--family math|mapping] [--steps 500] [--prompts 2000]
           [--model tiny] [--arms curriculum] [--controls]
 
-Trains on the three levels of a family, half of the objects held out, evaluates on both families and on people,
+Trains on the three levels of a family with half of the objects held out, evaluates on both families,
 and prints markdown. A killed run goes on in its folder. One arm takes about 25 minutes a seed on two idle
 cores, and as much again for each control.
 """
