@@ -34,10 +34,11 @@ LAYERS = (
     "options runner remote",
     "results trials",
     "agreement calibration",
-    "attribution contrast labels probe",
+    "attribution contrast labels probe best_of",
     "api",
     "calibrating",
-    "training report",
+    "training",
+    "report",
     "view",
     "cli __main__",
 )

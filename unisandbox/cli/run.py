@@ -115,6 +115,8 @@ def _report(results: Results, options: RunOptions, *, page: bool) -> int:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
         return 130
     _print_contrasts(results)
+    if options.best_of:
+        _print_best(results)
     if options.attribution:
         _print_causes(results, known)
     if results.coverage < options.min_coverage:
@@ -150,6 +152,17 @@ def _print_contrasts(results: Results) -> None:
         print()
         console = Console()
         console.print(contrast_table(contrasts, console.width))
+        Console(stderr=True, highlight=False).print(LEGEND, style="dim")
+
+
+def _print_best(results: Results) -> None:
+    from unisandbox.best_of import best_of
+    from unisandbox.report.best_of import LEGEND
+    from unisandbox.report.best_of import rich_table as best_table
+
+    if found := best_of(results.folder):
+        print()
+        Console().print(best_table(found))
         Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 

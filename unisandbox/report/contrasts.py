@@ -42,23 +42,25 @@ def row(one: Contrast, shown: Sequence[str]) -> list[str]:
         "mode": one.mode,
         "model": one.model,
         "judge": one.judge,
-        "first": _number(one.first),
-        "second": _number(one.second),
+        "first": number(one.first),
+        "second": number(one.second),
         "change": "-" if one.difference is None else f"{one.difference:+.2f}",
         "95 %": "" if one.low is None or one.high is None else f"[{one.low:+.2f}, {one.high:+.2f}]",
-        "p": _p(one.p),
-        "Holm": _p(one.corrected) + (" *" if one.significant else ""),
+        "p": p_value(one.p),
+        "Holm": p_value(one.corrected) + (" *" if one.significant else ""),
         "n": str(one.n),
         "": one.note,
     }
     return [texts[name] for name in shown]
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a score, or a dash."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """Return a p-value, as papers give them."""
     return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
