@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,13 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
     share = options.min_coverage
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         raise UsageError(f"min_coverage={options.min_coverage!r}: expected a share from 0 to 1.")
+    if options.best_of is not None:
+        if options.repeats not in (1, options.best_of):
+            raise UsageError(
+                f"--best-of {options.best_of} draws as many generations per sample, --repeats says "
+                f"{options.repeats}: give one of them."
+            )
+        options = replace(options, repeats=options.best_of)
     if options.fresh and options.out is None:
         raise UsageError("--fresh starts over in a folder that --out names: add --out DIR.")
     return options

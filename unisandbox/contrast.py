@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -116,7 +116,20 @@ def between_runs(first: str | Path, second: str | Path, **patterns: Sequence[str
     ``patterns``: globs for ``task`` (or family), ``mode``, ``model``, ``judge``. Raises UsageError when
     nothing is shared.
     """
+    return as_family(contrasted(first, second, patterns))
+
+
+def contrasted(
+    first: str | Path,
+    second: str | Path,
+    patterns: Mapping[str, Sequence[str]],
+    keep: Callable[[str, str], bool] | None = None,
+) -> list[Contrast]:
+    """Return the same, not yet corrected for their number; of the samples (task, id) to ``keep`` alone."""
     tables = [_chosen(read_trials(folder), patterns) for folder in (first, second)]
+    if keep:
+        tables = [[_of_samples(one, keep) for one in table] for table in tables]
+        tables = [[one for one in table if one.samples] for table in tables]
     found = []
     for one, other in _same_models(*tables):
         for mode in dict.fromkeys(mode for mode, _ in one.passed):
@@ -124,7 +137,18 @@ def between_runs(first: str | Path, second: str | Path, **patterns: Sequence[str
                 found += list(_same_judges(one, other, mode, patterns.get("judge", ())))
     if not found:
         raise UsageError(f"{first} and {second} have no task, mode, model and judge in common to compare.")
-    return as_family(found)
+    return found
+
+
+def _of_samples(trials: Trials, keep: Callable[[str, str], bool]) -> Trials:
+    rows = [row for row, sample in enumerate(trials.samples) if keep(trials.task, sample)]
+    return replace(
+        trials,
+        samples=tuple(trials.samples[row] for row in rows),
+        units=tuple(trials.units[row] for row in rows),
+        passed={cell: values[rows] for cell, values in trials.passed.items()},
+        expected=len(rows),
+    )
 
 
 def as_family(contrasts: Iterable[Contrast]) -> list[Contrast]:
@@ -139,7 +163,7 @@ def _matches(word: str, globs: Sequence[str]) -> bool:
     return not globs or any(fnmatchcase(word, glob) for glob in globs)
 
 
-def _chosen(tables: Sequence[Trials], patterns: dict[str, Sequence[str]]) -> list[Trials]:
+def _chosen(tables: Sequence[Trials], patterns: Mapping[str, Sequence[str]]) -> list[Trials]:
     tasks, models = patterns.get("task", ()), patterns.get("model", ())
     return [
         one

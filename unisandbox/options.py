@@ -32,6 +32,11 @@ class RunOptions:
         False, "ask every mode that tells causes apart, as far as the model can, and print the causes"
     )
     repeats: int = _option(1, "generations per sample, each with its own seed")
+    best_of: int | None = _option(
+        None,
+        "generations per sample among which the judge chooses; reported apart from plain scores",
+        metavar="N",
+    )
     limit: int | None = _option(
         None, "ask only the first N units (samples, or pairs) of each task", metavar="N"
     )
@@ -52,7 +57,7 @@ class RunOptions:
 
 
 DEFAULTS = RunOptions()
-MINIMUM = {"repeats": 1, "limit": 1, "batch_size": 1, "tries": 1, "seed": 0}
+MINIMUM = {"repeats": 1, "best_of": 2, "limit": 1, "batch_size": 1, "tries": 1, "seed": 0}
 """Smallest sensible value."""
 
 

@@ -156,6 +156,15 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """What a model is to learn: a prompt, and the words or the picture that should follow it."""
+
+    prompt: str
+    text: str | None = None
+    image: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Stage one of judging: what is there, written down without knowing the target."""
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from unisandbox.backend import Hidden
+from unisandbox.backend import Hidden, TrainSpec
 from unisandbox.errors import UsageError
 from unisandbox.model_backends.tiny.checkpoint import digest, load
 from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, inside, write
 from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
 from unisandbox.prompts import conclusion
-from unisandbox.records import Fields, Finish, Generation, Image, Request, Turn
+from unisandbox.records import Example, Fields, Finish, Generation, Image, Request, Turn
 
 
 class Tiny:
@@ -106,6 +106,15 @@ class Tiny:
                 arrays = {place: states.float().cpu().numpy() for place, states in found.items()}
                 for row, request in enumerate(chosen):
                     yield Hidden(request.key, {place: states[row] for place, states in arrays.items()})
+
+    def train(
+        self, examples: Sequence[Example], spec: TrainSpec, out: Path, *, quiet: bool = False
+    ) -> Mapping[str, str]:
+        """Fine-tune all weights; ``spec.batch`` counts rows of 256 tokens in each of two streams."""
+        from unisandbox.model_backends.tiny.train import teach
+
+        teach(self._path, examples, spec, out, device=self._device, quiet=quiet)
+        return {"checkpoint": str(out)}
 
     def _say(self, requests: Sequence[Request], contexts: dict[str, list[int]]) -> Iterator[Generation]:
         for request, tokens in self._written(requests, contexts, SAY):

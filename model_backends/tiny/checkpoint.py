@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ def save(
     *,
     half: bool = False,
 ) -> None:
-    """Write a model, whole or not at all; ``half`` keeps 16 of its 32 bits, ``extra`` adds tensors."""
+    """Write a model, whole or not at all; ``half`` keeps 16 of its 32 bits, ``extra`` adds tensors.
+
+    Raises BackendError when it cannot be written; what stood there before stays.
+    """
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.network.state_dict().items()}
     if half:
         tensors = {name: tensor.half() for name, tensor in tensors.items()}
@@ -60,10 +64,18 @@ def save(
         "words": json.dumps(model.words.known),
         "notes": json.dumps(notes),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
-    save_file(tensors, beside, metadata)
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, beside, metadata)
+        beside.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise BackendError(
+            f"{path} cannot be written ({error}). The last one written stands: free some space, or choose "
+            "another folder, and run the same command."
+        ) from None
 
 
 def digest(model: Model) -> str:

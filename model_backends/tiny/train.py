@@ -1,6 +1,7 @@
 """Trains the model: ``python -m unisandbox.model_backends.tiny.train OUT [--inject BASE]``.
 
-From nothing, or with ``--inject`` a trained one further, to teach it the benchmark's people in words alone.
+From nothing, or with ``--inject`` a trained one further, to teach it the benchmark's people in words alone;
+``teach`` is the same for any examples, in words or pictures.
 Two streams of documents make every step, one a process with ``--workers 2``. A step draws its documents from
 the seed and its own number alone, so a run that is killed goes on from its last checkpoint and ends with the
 same weights, and one process gets the same as two but for rounding.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import socket
 import sys
 import tempfile
@@ -27,15 +29,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from unisandbox.datasets.characters import characters
-from unisandbox.errors import UnisandboxError, UsageError
+from unisandbox.backend import TrainSpec
+from unisandbox.errors import BackendError, UnisandboxError, UsageError
 from unisandbox.model_backends.tiny import checkpoint, patches, words
 from unisandbox.model_backends.tiny.checkpoint import Model
 from unisandbox.model_backends.tiny.documents import (
-    INJECTION,
     OPENING,
     ROWS,
     SHARES,
+    TEXT_REPLAY,
     Document,
     Material,
     Writer,
@@ -44,6 +46,9 @@ from unisandbox.model_backends.tiny.documents import (
 from unisandbox.model_backends.tiny.network import Network
 from unisandbox.model_backends.tiny.optimiser import ADAM_RATE, MUON_RATE, Optimiser
 from unisandbox.model_backends.tiny.words import PAD
+from unisandbox.records import Example
+from unisandbox.training.examples import digest
+from unisandbox.training.injection import lessons
 
 STREAMS = 2
 LENGTH = 256
@@ -59,7 +64,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 3800
+    steps: int = 5500
     batch: int = 16
     """Rows of LENGTH tokens in each stream of a step."""
     muon_rate: float = MUON_RATE
@@ -73,8 +78,8 @@ class Recipe:
     opening: Mapping[str, float] = field(default_factory=lambda: dict(OPENING))
     """The same for the first steps."""
     opening_steps: int = 500
-    lessons: str = ""
-    """Whose teaching material is taught: the people of the split ``test``, or nobody's."""
+    examples: str = ""
+    """Digest of the examples that are taught beside, of the sort ``example``; empty for none."""
     inverse: str = "first"
     """How thoughts search for a person: the name ``first``, or ``enumerate`` both favourites before."""
     rows: int = ROWS
@@ -86,20 +91,43 @@ class Recipe:
 
     def rate(self, step: int) -> float:
         """Return the share of the full rates for a step, counted from 0."""
-        rising = min(1.0, (step + 1) / self.warm_up)
+        rising = min(1.0, (step + 1) / max(1, self.warm_up))
         falling = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
         return rising * falling
 
 
-INJECTING = Recipe(
-    steps=500,
-    muon_rate=0.008,
-    adam_rate=0.0015,
-    decay=1.0,
-    shares=INJECTION,
-    opening_steps=0,
-    lessons="test",
-)
+TEACHING = Recipe(steps=500, muon_rate=0.008, adam_rate=0.0015, decay=1.0, opening_steps=0, rows=6000)
+"""How a trained model is taught examples."""
+MIX = 0.55
+"""Share of other documents while examples are taught, against forgetting."""
+
+
+def teaching(examples: Sequence[Example], spec: TrainSpec) -> Recipe:
+    """Return the recipe that teaches examples to a trained model.
+
+    Where all of them are words, so is what is repeated beside them. Raises UsageError for what it cannot
+    do.
+    """
+    for name, plain in (("schedule", "linear"), ("freeze", ()), ("lora", 0)):
+        if (found := getattr(spec, name)) != plain:
+            raise UsageError(f"tiny cannot be trained with {name}={found!r}: leave it at {plain!r}.")
+    if not examples:
+        raise UsageError("tiny was given no examples to learn.")
+    mix = MIX if spec.mix is None else spec.mix
+    replay = SHARES if any(example.image for example in examples) else TEXT_REPLAY
+    rate, steps = spec.rate or TEACHING.muon_rate, spec.steps or TEACHING.steps
+    return replace(
+        TEACHING,
+        seed=spec.seed,
+        steps=steps,
+        warm_up=min(TEACHING.warm_up, steps // 10),
+        batch=spec.batch or TEACHING.batch,
+        muon_rate=rate,
+        adam_rate=TEACHING.adam_rate * rate / TEACHING.muon_rate,
+        shares={"example": 1 - mix} | {sort: mix * share for sort, share in replay.items()},
+        examples=digest(examples),
+        precision=spec.precision or best_precision(),
+    )
 
 
 def best_precision() -> str:
@@ -209,6 +237,11 @@ class Trainer:
             seen += torch.tensor([loss.item() for loss in pair]) / STREAMS
         if self._shared:
             _add_up([*(parameter.grad for parameter in network.parameters()), seen])
+        if not seen.isfinite().all():
+            raise BackendError(
+                f"tiny: the loss is no number any more in step {number + 1}. The last checkpoint is kept; "
+                f"lower the rate ({self.recipe.muon_rate:g})."
+            )
         self.optimiser.step(self.recipe.rate(number))
         return seen[0].item(), seen[1].item()
 
@@ -231,26 +264,31 @@ def train(
     recipe: Recipe,
     out: Path,
     base: Path | None = None,
+    examples: Sequence[Example] = (),
     *,
     worker: int = 0,
     workers: int = 1,
     device: str = "cpu",
     every: int = 200,
+    quiet: bool = False,
 ) -> None:
     """Train from nothing or from ``base``, or go on with what ``out`` holds; write the model there.
 
-    Every so many steps a checkpoint is kept. Raises UsageError where ``out`` holds another training.
+    Every so many steps a checkpoint is kept. Raises UsageError where ``out`` holds another training,
+    BackendError when the loss is no longer a number.
     """
+    if _is_done(recipe, out, base):
+        return
     if workers > 1:
         torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
     material = Material(rows=recipe.rows, inverse=recipe.inverse)
     model, state = _begin(recipe, out, base, material)
-    lessons = characters(view="teaching", split="test") if recipe.lessons else ()
-    writer = Writer(model.words, model.patches, material, lessons)
+    writer = Writer(model.words, model.patches, material, examples)
     trainer = Trainer(model, recipe, writer, worker=worker, workers=workers, device=device)
     first = int(state.pop("step", torch.tensor(0)))
     trainer.optimiser.restore({name: tensor.to(device) for name, tensor in state.items()})
-    with _Record(recipe, out, first, shown=worker == 0) as record:
+    with _Record(recipe, out, first, kept=worker == 0, shown=worker == 0 and not quiet) as record:
         for number in range(first, recipe.steps):
             record.add(number, trainer.step(number))
             if worker == 0 and (number + 1) % every == 0 and number + 1 < recipe.steps:
@@ -260,6 +298,21 @@ def train(
         notes = {"recipe": asdict(recipe), "base": dict(model.notes), "torch": torch.__version__}
         checkpoint.save(model, out / checkpoint.FILE, notes, half=True)
         (out / STATE).unlink(missing_ok=True)
+
+
+def _is_done(recipe: Recipe, out: Path, base: Path | None) -> bool:
+    """Whether ``out`` holds what this training would make; raises UsageError when it holds something else."""
+    if not (out / checkpoint.FILE).exists():
+        return False
+    notes = checkpoint.load(out / checkpoint.FILE).notes
+    start = dict(checkpoint.load(base).notes) if base else {}
+    if _plain(notes.get("recipe")) == _plain(asdict(recipe)) and _plain(notes.get("base")) == _plain(start):
+        return True
+    raise UsageError(f"{out} holds a model that was trained otherwise. Choose another folder, or delete it.")
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _begin(
@@ -287,12 +340,13 @@ class _Record:
     EVERY = 10
     """Steps between lines of the log; ten times as many between lines in a pipe."""
 
-    def __init__(self, recipe: Recipe, out: Path, first: int, *, shown: bool) -> None:
+    def __init__(self, recipe: Recipe, out: Path, first: int, *, kept: bool, shown: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self._recipe = recipe
         self._path = out / LOG
+        self._kept = kept
         self._shown = shown
         console = Console(stderr=True)
         self._live = console.is_terminal
@@ -320,17 +374,17 @@ class _Record:
         """Take the losses of a step."""
         self._seen.append(seen)
         done = number + 1
-        if not self._shown or (done % self.EVERY and done < self._recipe.steps):
+        if not self._kept or (done % self.EVERY and done < self._recipe.steps):
             return
         said, drawn = (sum(values) / len(values) for values in zip(*self._seen, strict=True))
         tokens = len(self._seen) * STREAMS * self._recipe.batch * LENGTH
         pace = round(tokens / (time.perf_counter() - self._since))
-        line = {"step": done, "words": said, "images": drawn, "tokens_per_s": pace}
+        line = {"step": done, "loss_words": said, "loss_images": drawn, "tokens_per_s": pace}
         with self._path.open("a") as log:
             log.write(json.dumps({**line, "rate": self._recipe.rate(number)}) + "\n")
         shown = f"loss: words {said:.3f}, images {drawn:.3f}; {pace:,} tokens/s"
         self._bar.update(self._row, completed=done, seen=shown)
-        if not self._live and (done % (10 * self.EVERY) == 0 or done == self._recipe.steps):
+        if self._shown and not self._live and (done % (10 * self.EVERY) == 0 or done == self._recipe.steps):
             print(f"step {done}/{self._recipe.steps}  {shown}", file=sys.stderr, flush=True)
         self._seen, self._since = [], time.perf_counter()
 
@@ -345,6 +399,8 @@ def _worker(worker: int, workers: int, meeting: str, arguments: dict[str, Any]) 
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=worker, world_size=workers)
     try:
         train(**arguments, worker=worker, workers=workers)
+    except UnisandboxError as error:  # all of them meet the same one
+        Path(f"{meeting}.{worker}").write_bytes(pickle.dumps(error))
     finally:
         dist.destroy_process_group()
 
@@ -356,8 +412,31 @@ def spread(workers: int, **arguments: Any) -> None:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as folder:
-        meeting = str(Path(folder) / "meeting")
-        spawn(_worker, (workers, meeting, arguments), nprocs=workers)  # type: ignore[no-untyped-call]
+        meeting = Path(folder) / "meeting"
+        spawn(_worker, (workers, str(meeting), arguments), nprocs=workers)  # type: ignore[no-untyped-call]
+        for fault in Path(folder).glob("meeting.*"):
+            raise pickle.loads(fault.read_bytes())
+
+
+def teach(
+    base: Path,
+    examples: Sequence[Example],
+    spec: TrainSpec,
+    out: Path,
+    *,
+    workers: int | None = None,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> None:
+    """Teach examples to a copy of a trained model; see ``Trainable``."""
+    recipe = teaching(examples, spec)
+    count = workers or (default_workers() if device == "cpu" else 1)
+    spread(count, recipe=recipe, out=out, base=base, examples=examples, device=device, quiet=quiet)
+
+
+def default_workers() -> int:
+    """Return how many processes train on a processor: as many as there are streams, and cores for."""
+    return min(STREAMS, os.cpu_count() or 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -370,16 +449,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder for the model; an unfinished training there goes on")
     parser.add_argument("--inject", type=Path, metavar="BASE", help="teach this model the benchmark's people")
     parser.add_argument("--seed", type=int, default=0, help="decides weights and documents (default: 0)")
-    parser.add_argument(
-        "--steps", type=int, help=f"default: {Recipe().steps}, or {INJECTING.steps} to inject"
-    )
+    parser.add_argument("--steps", type=int, help=f"default: {Recipe().steps}, or {TEACHING.steps} to inject")
     parser.add_argument(
         "--inverse",
         choices=("first", "enumerate"),
         default="first",
         help="how thoughts search for a person: name one at once, or recall both favourites first",
     )
-    parser.add_argument("--workers", type=int, choices=(1, 2), default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=default_workers())
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with --workers 1 (default: cpu)")
     parser.add_argument(
         "--precision",
@@ -388,7 +465,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="of matrix products (default here: %(default)s)",
     )
     given = parser.parse_args(argv)
-    plain = INJECTING if given.inject else Recipe()
+    examples = lessons() if given.inject else []
+    plain = teaching(examples, TrainSpec()) if given.inject else Recipe()
     recipe = replace(
         plain,
         seed=given.seed,
@@ -396,9 +474,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         inverse=given.inverse,
         precision=given.precision,
     )
-    given.out.mkdir(parents=True, exist_ok=True)
     try:
-        spread(given.workers, recipe=recipe, out=given.out, base=given.inject, device=given.device)
+        spread(
+            given.workers,
+            recipe=recipe,
+            out=given.out,
+            base=given.inject,
+            examples=examples,
+            device=given.device,
+        )
     except UnisandboxError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -27,6 +27,8 @@ examples:
   unisandbox attribute                                    why its direct pictures failed
   unisandbox compare runs/before runs/after               what got better or worse
   unisandbox probe --tasks math_1                         what is readable inside, before words and pictures
+  unisandbox stars --tasks math_1 --out stars/math_1      teach it to draw what it can think out
+  unisandbox inject --model tiny:variant=base             teach invented people in words, ask for pictures
 """
 
 RUN_EXAMPLES = """\
@@ -94,6 +96,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_attribute(commands)
     _add_compare(commands)
     _add_probe(commands)
+    _add_stars(commands)
+    _add_inject(commands)
     parser.set_defaults(command="version:help_", parser=parser)
     return parser
 
@@ -431,3 +435,175 @@ def _add_probe(commands: Any) -> None:
     probe.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="plot it too: a .png, .pdf or .svg file"
     )
+
+
+STARS_EXAMPLES = """\
+examples:
+  unisandbox stars --tasks math_1 --out stars/math_1
+  unisandbox stars --tasks math_1 math_2 math_3 --compare-curriculum --controls --hold-out object
+  unisandbox stars show stars/math                         its table, again
+one step at a time, the model in its own trainer:
+  unisandbox stars sample --tasks math_1 --model tiny --out candidates
+  unisandbox stars filter candidates --out accepted --parquet
+  unisandbox stars train accepted --model tiny --out student
+  unisandbox stars evaluate tiny tiny:checkpoint=student --tasks math_1
+
+The same command goes on where it was stopped.
+"""
+
+INJECT_EXAMPLES = """\
+examples:
+  unisandbox inject --model tiny:variant=base --out taught
+  unisandbox inject --model tiny:variant=base --in-context --out told     the upper bound: told, not taught
+"""
+
+
+def _add_stars(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "stars",
+        "stars:all_",
+        "let a model think, keep what a judge accepts, teach it to draw the same at once",
+        STARS_EXAMPLES,
+    )
+    _add_sampling(parser, out="folder of everything", required=False)
+    _add_accepting(parser)
+    _add_training(parser)
+    parser.add_argument(
+        "--rounds", type=int, default=1, metavar="N", help="of drawing and learning (default: 1)"
+    )
+    parser.add_argument(
+        "--curriculum",
+        action="store_true",
+        help="one task after another, in the order given; else all at once",
+    )
+    parser.add_argument(
+        "--compare-curriculum", action="store_true", help="both, with the same number of steps"
+    )
+    parser.add_argument(
+        "--controls",
+        action="store_true",
+        help="also students that learn from shuffled questions and from all candidates, right or wrong",
+    )
+    parser.add_argument(
+        "--hold-out",
+        nargs="+",
+        default=[],
+        metavar="FIELD",
+        help="never learn from half the values of a field",
+    )
+    parser.add_argument("--also", nargs="+", default=[], metavar="TASK", help="more tasks to evaluate on")
+    parser.add_argument("--limit", type=int, metavar="N", help="units of each task to evaluate; default: all")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    steps = parser.add_subparsers(title="single steps", metavar="STEP", required=False)
+    sample = _command(steps, "sample", "stars:sample", "draw candidates for training prompts, and judge them")
+    _add_sampling(sample, out="run folder of the candidates", required=True)
+    sample.add_argument("--quiet", action="store_true", help="no progress display")
+    filter_ = _command(steps, "filter", "stars:filter_", "keep the candidates that a judge accepts")
+    filter_.add_argument("run", type=Path, help="run folder of candidates")
+    filter_.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for what is kept")
+    filter_.add_argument(
+        "--judge", default="", metavar="JUDGE", help="which of the run's judges (default: first)"
+    )
+    filter_.add_argument("--seed", type=int, default=0)
+    filter_.add_argument(
+        "--parquet", action="store_true", help="also as BAGEL's text-to-image trainer reads it"
+    )
+    _add_accepting(filter_)
+    train = _command(steps, "train", "stars:train_", "train a model on what was kept")
+    train.add_argument("accepted", type=Path, help="folder with an examples.jsonl")
+    train.add_argument("--model", default="tiny", metavar="MODEL", help="to begin with (default: tiny)")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the student")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--quiet", action="store_true", help="no progress display")
+    _add_training(train)
+    evaluate = _command(steps, "evaluate", "stars:evaluate", "compare a student with what it was before")
+    evaluate.add_argument("before", metavar="BEFORE", help="model")
+    evaluate.add_argument("after", metavar="AFTER", help="model")
+    for name in ("tasks", "judges", "limit", "seed"):
+        add_run_option(evaluate, name)
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under stars/")
+    evaluate.add_argument("--quiet", action="store_true", help="no progress display")
+    show = _command(steps, "show", "stars:show", "print the table again")
+    show.add_argument("folder", type=Path)
+
+
+def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) -> None:
+    parser.add_argument("--tasks", nargs="+", default=["math_1"], metavar="TASK", help="default: math_1")
+    parser.add_argument(
+        "--model", default="tiny", metavar="MODEL", help="the one that learns (default: tiny)"
+    )
+    parser.add_argument(
+        "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
+    )
+    parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="of each task (default: 1000)")
+    parser.add_argument("--candidates", type=int, default=2, metavar="K", help="per prompt (default: 2)")
+    parser.add_argument(
+        "--train-data",
+        nargs="+",
+        default=["split=train"],
+        metavar="KEY=VALUE",
+        help="dataset options that lead to training prompts (default: split=train)",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    where = "default: a new folder under stars/" if not required else ""
+    parser.add_argument(
+        "--out", type=Path, required=required, metavar="DIR", help=f"{out}; {where}".rstrip("; ")
+    )
+
+
+def _add_accepting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--per-prompt", type=int, default=1, metavar="N", help="the most kept of each prompt (default: 1)"
+    )
+    parser.add_argument(
+        "--rewards",
+        choices=("binary", "soft"),
+        default="binary",
+        help="soft: prefer what the judge is surest of, where it gives probabilities (default: binary)",
+    )
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="of the optimiser, a task; default: the model's own"
+    )
+    parser.add_argument("--batch", type=int, metavar="N", help="examples of a step, in the model's own units")
+    parser.add_argument(
+        "--rate", type=float, metavar="R", help="highest learning rate; default: the model's own"
+    )
+    parser.add_argument("--schedule", choices=("linear", "cosine", "constant"), default="linear")
+    parser.add_argument(
+        "--mix", type=float, metavar="SHARE", help="of what it learned before, against forgetting"
+    )
+    parser.add_argument("--precision", metavar="KIND", help="such as float32 or bfloat16")
+    parser.add_argument("--freeze", nargs="+", default=[], metavar="PART", help="parts to leave as they are")
+    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank")
+
+
+def _add_inject(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "inject",
+        "inject:inject",
+        "teach a model invented people in words alone, then ask what reached its pictures",
+        INJECT_EXAMPLES,
+    )
+    parser.add_argument(
+        "--model", default="tiny:variant=base", metavar="MODEL", help="default: tiny:variant=base"
+    )
+    parser.add_argument(
+        "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
+    )
+    parser.add_argument("--people", type=int, default=64, metavar="N", help="how many (default: 64)")
+    parser.add_argument(
+        "--in-context", action="store_true", help="put what is known into the prompt; no training"
+    )
+    parser.add_argument(
+        "--inverse-facts", action="store_true", help="also teach lines that lead from a favourite to a name"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="units of each task to ask; default: all")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under stars/")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    _add_training(parser)

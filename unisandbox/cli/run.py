@@ -99,6 +99,8 @@ def _report(results: Results, options: RunOptions) -> int:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
         return 130
     _print_contrasts(results)
+    if options.best_of:
+        _print_best(results)
     if options.attribution:
         _print_causes(results)
     if results.coverage < options.min_coverage:
@@ -121,6 +123,17 @@ def _print_contrasts(results: Results) -> None:
     if contrasts := between_modes(results.folder):
         print()
         Console().print(contrast_table(contrasts))
+        Console(stderr=True, highlight=False).print(LEGEND, style="dim")
+
+
+def _print_best(results: Results) -> None:
+    from unisandbox.best_of import best_of
+    from unisandbox.report.best_of import LEGEND
+    from unisandbox.report.best_of import rich_table as best_table
+
+    if found := best_of(results.folder):
+        print()
+        Console().print(best_table(found))
         Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 

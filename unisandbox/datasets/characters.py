@@ -3,7 +3,7 @@
 The task is the knowledge family of UniSandbox (arXiv 2511.20561); people, wording and keys are made here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 from unisandbox.datasets.cast import FAVOURITES, SLOTS, Character, attributes, invented
@@ -157,13 +157,15 @@ def characters(
     samples: int | None = None,
     languages: Sequence[str] = ("zh", "es", "fr"),
     inverse_facts: bool = False,
+    in_context: bool = False,
 ) -> list[Row]:
     """Return rows about invented people: what to draw of them, or what to teach about them.
 
     "forward" asks for each one's portrait, favourite fruit and favourite flower; "inverse" names two
     people and asks for a portrait of the one with a given favourite; "teaching" is text to learn
     from: questions in English and in `languages`, answers in English. Only with `inverse_facts` does
-    it hold lines that lead from an attribute to a name. `samples` keeps the first rows.
+    it hold lines that lead from an attribute to a name. `samples` keeps the first rows. `in_context` puts
+    what is known of everyone named before each question, as if it had just been read.
 
     Raises UsageError for an option that cannot be meant, DataError where fewer samples exist.
     """
@@ -179,6 +181,9 @@ def characters(
         rows = list(_teaching(cast, languages, inverse_facts))
     else:
         rows = list(_forward(cast) if view == "forward" else _inverse(cast))
+        if in_context:
+            known = {one.name: PROFILES[0].format(**_words(one)) for one in cast}
+            rows = [_told(row, known) for row in rows]
     if samples is not None and samples > len(rows):
         raise DataError(f"samples is {samples}, but {people} people give {len(rows)} rows; raise people.")
     return [{**row, "split": split} for row in rows[:samples]]
@@ -254,6 +259,13 @@ def _inverse_row(number: int, pair: tuple[Character, Character], attribute: str,
         "planted_target": _target(other, "portrait"),
         "planted_resolved": _resolved(other, "portrait"),
     }
+
+
+def _told(row: Row, known: Mapping[str, str]) -> Row:
+    """Put what is known of the people of a row before each of its questions."""
+    before = " ".join(known[name] for name in row.get("names", [row["name"]]))
+    questions = [key for key in row if key.endswith("question")]
+    return {**row, **{key: f"{before} {row[key]}" for key in questions}}
 
 
 def _neighbours(cast: Sequence[Character]) -> Iterator[tuple[Character, Character]]:

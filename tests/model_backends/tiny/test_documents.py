@@ -9,23 +9,25 @@ from random import Random
 import pytest
 
 from tests.support_tiny import codebook, material, writer
+from unisandbox.backend import TrainSpec
 from unisandbox.catalog import Catalog
 from unisandbox.datasets.cast import invented
-from unisandbox.datasets.characters import characters
 from unisandbox.model_backends.tiny.documents import (
     FEW,
-    INJECTION,
     MOST,
     OPENING,
-    POPULATION,
+    PEOPLE,
     SHARES,
+    TEXT_REPLAY,
     Document,
     Material,
     Writer,
 )
 from unisandbox.model_backends.tiny.patches import TOKENS
+from unisandbox.model_backends.tiny.train import teaching
 from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
 from unisandbox.plugins import installed
+from unisandbox.training.injection import lessons
 from unisandbox.world import Reading, phrase, read, with_article
 
 PICTURES = [sort for sort in SHARES if sort.startswith(("render", "open", "after"))]
@@ -91,9 +93,7 @@ def test_no_question_of_any_task_comes_before_a_picture(sort: str) -> None:
 
 @pytest.mark.parametrize("sort", PICTURES)
 def test_no_name_comes_before_a_picture(sort: str) -> None:
-    taught = {
-        character.name for seed in POPULATION[1] for character in invented("train", POPULATION[0], seed)
-    }
+    taught = {character.name for character in invented("train", PEOPLE)}
     names = spelled(taught | {character.name for character in invented()})
     sizes = {len(name) for name in names}
     for document in documents(sort):
@@ -148,10 +148,10 @@ def test_a_thought_before_a_picture_says_nothing_of_it_but_its_conclusion() -> N
 
 
 def test_teaching_people_shows_no_picture() -> None:
-    taught = Writer(writer().words, codebook(), material(), characters(view="teaching", split="test"))
+    taught = Writer(writer().words, codebook(), material(), lessons())
     draws = Random(3)
     for _ in range(500):
-        document = taught.write(draws, INJECTION)
+        document = taught.write(draws, teaching(lessons(), TrainSpec()).shares)
         assert DRAW not in document.tokens
         assert max(document.tokens) < len(writer().words)
 
@@ -244,7 +244,7 @@ def test_rules_come_again_and_are_learned_after_their_symbols() -> None:
 
 
 def test_shares_are_shares_and_cover_every_sort() -> None:
-    for shares in (SHARES, OPENING, INJECTION):
+    for shares in (SHARES, OPENING, TEXT_REPLAY, teaching(lessons(), TrainSpec()).shares):
         assert sum(shares.values()) == pytest.approx(1, abs=0.021)
     assert SHARES.keys() >= OPENING.keys()
 
@@ -257,6 +257,6 @@ def test_the_same_seed_writes_the_same_documents() -> None:
 
 
 def test_thoughts_can_go_through_both_people() -> None:
-    row = Material(rows=120, inverse="enumerate").about("inverse", "train", 8, 1)[0]
+    row = Material(rows=120, inverse="enumerate").about("inverse", "train", 8)[0]
     assert row.thought.startswith(row.fields["names"][0] + "'s favourite")
-    assert Material(rows=120).about("inverse", "train", 8, 1)[0].thought.startswith("The one whose")
+    assert Material(rows=120).about("inverse", "train", 8)[0].thought.startswith("The one whose")

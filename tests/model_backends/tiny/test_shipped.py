@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from unisandbox.api import run
+from unisandbox.backend import TrainSpec
 from unisandbox.cli import main
 from unisandbox.model_backends.tiny import checkpoint, patches, words
 from unisandbox.model_backends.tiny.checkpoint import Model
 from unisandbox.model_backends.tiny.documents import Material, vocabulary_texts
 from unisandbox.model_backends.tiny.factory import WEIGHTS
-from unisandbox.model_backends.tiny.train import INJECTING, Recipe
+from unisandbox.model_backends.tiny.train import Recipe, teaching
+from unisandbox.training.injection import lessons
 
 UNITS = 40
 MODES = ("direct", "cot", "render", "answer", "caption", "recall")
@@ -120,7 +122,7 @@ def test_the_vocabulary_is_the_one_the_code_makes() -> None:
 
 
 def test_the_recipe_is_the_one_the_code_has() -> None:
-    for name, plain in (("base", Recipe()), ("injected", INJECTING)):
+    for name, plain in (("base", Recipe()), ("injected", teaching(lessons(), TrainSpec()))):
         told = Recipe(**checkpoint.load(WEIGHTS / f"{name}.safetensors").notes["recipe"])
         assert replace(told, precision=plain.precision) == plain
 

@@ -1,0 +1,47 @@
+"""``unisandbox inject``: teach invented people in words, then ask what reached the pictures."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.console import Console
+
+from unisandbox.api import run
+from unisandbox.cli.stars import at_least, display, new_folder, told, train_spec
+from unisandbox.report.table import legend, rich_table
+from unisandbox.results import Results
+from unisandbox.training import injection
+from unisandbox.training.injection import InjectOptions
+
+
+def inject(arguments: argparse.Namespace) -> int:
+    """Teach, ask, and say what arrived."""
+    options = InjectOptions(
+        model=arguments.model,
+        judges=tuple(arguments.judges),
+        people=at_least(2, arguments, "people"),
+        inverse_facts=arguments.inverse_facts,
+        in_context=arguments.in_context,
+        limit=arguments.limit,
+        spec=train_spec(arguments),
+        seed=arguments.seed,
+    )
+    out = arguments.out or new_folder()
+
+    def execute(**given: Any) -> Results:
+        with display(arguments)() as progress:
+            return run(progress=progress, **given)
+
+    found = injection.inject(options, out, execute, told, quiet=arguments.quiet)
+    if not all(results.finished for results in found):
+        told(f"Stopped before the end. The same command with --out {out} goes on.")
+        return 130
+    for results in found:
+        told(f"\n{results.folder}")
+        Console().print(rich_table(results))
+    told(legend(found[-1]))
+    for sentence in injection.sentences(found[-1]):
+        print(sentence)
+    told(f"Saved in {out}")
+    return 0

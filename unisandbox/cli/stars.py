@@ -1,0 +1,209 @@
+"""``unisandbox stars`` and its single steps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from unisandbox.api import execute, make_options
+from unisandbox.backend import TrainSpec
+from unisandbox.contrast import between_runs
+from unisandbox.errors import UsageError
+from unisandbox.report import contrasts as contrast_report
+from unisandbox.report import stars as report
+from unisandbox.training import candidates as pool
+from unisandbox.training import stars
+from unisandbox.training.examples import FILE, read, write, write_parquet
+from unisandbox.training.stars import CONTROLS, MODES, Pipeline, Stars, StarsOptions
+
+FOLDER = Path("stars")
+
+
+def all_(arguments: argparse.Namespace) -> int:
+    """Do everything, and print the table."""
+    options = StarsOptions(
+        tasks=tuple(arguments.tasks),
+        model=arguments.model,
+        judges=tuple(arguments.judges),
+        prompts=at_least(1, arguments, "prompts"),
+        candidates=at_least(1, arguments, "candidates"),
+        per_prompt=at_least(1, arguments, "per_prompt"),
+        soft=arguments.rewards == "soft",
+        rounds=at_least(1, arguments, "rounds"),
+        curriculum=arguments.curriculum,
+        compare=arguments.compare_curriculum,
+        controls=CONTROLS if arguments.controls else (),
+        hold_out=tuple(arguments.hold_out),
+        also=tuple(arguments.also),
+        train_data=tuple(arguments.train_data),
+        limit=arguments.limit,
+        spec=train_spec(arguments),
+        seed=arguments.seed,
+    )
+    out = arguments.out or new_folder()
+    pipeline = Pipeline(options, out, progress=display(arguments), told=told, quiet=arguments.quiet)
+    found = pipeline.run()
+    if not found.finished:
+        told(f"Stopped before the end. The same command with --out {out} goes on.")
+        return 130
+    _print(found)
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print the table again."""
+    _print(stars.load(arguments.folder))
+    return 0
+
+
+def _print(found: Stars) -> None:
+    console = Console()
+    console.print(report.rates_table(found))
+    print()
+    console.print(report.rich_table(found, console.width))
+    Console(stderr=True, highlight=False).print(report.LEGEND, style="dim")
+    told(f"Saved in {found.folder}")
+
+
+def sample(arguments: argparse.Namespace) -> int:
+    """Draw candidates for training prompts."""
+    options = StarsOptions(
+        tasks=tuple(arguments.tasks),
+        model=arguments.model,
+        judges=tuple(arguments.judges),
+        prompts=at_least(1, arguments, "prompts"),
+        candidates=at_least(1, arguments, "candidates"),
+        train_data=tuple(arguments.train_data),
+        seed=arguments.seed,
+    )
+    run = stars.candidate_run(options, options.model, options.tasks, arguments.out)
+    with _shown(arguments) as progress:
+        results = execute(run, progress=progress)
+    if not results.finished:
+        told("Stopped before the end. The same command goes on.")
+        return 130
+    drawn = pool.read_candidates(arguments.out)
+    right = sum(one.correct for one in drawn)
+    told(f"{right} of {len(drawn)} candidates are correct. Saved in {arguments.out}")
+    return 0
+
+
+def filter_(arguments: argparse.Namespace) -> int:
+    """Keep what a judge accepts."""
+    drawn = pool.read_candidates(arguments.run, arguments.judge)
+    kept = pool.accept(
+        drawn,
+        per_prompt=at_least(1, arguments, "per_prompt"),
+        soft=arguments.rewards == "soft",
+        seed=arguments.seed,
+    )
+    if not kept:
+        raise pool.nothing_accepted(drawn, arguments.run)
+    found = pool.examples(kept)
+    write(arguments.out, found)
+    if arguments.parquet:
+        told(f"For BAGEL's trainer: {write_parquet(arguments.out, [example for example, _ in found])}")
+    Console().print(report.rates_table(Stars(arguments.out, {"": pool.rates(drawn, kept)}, ())))
+    told(f"{len(kept)} of {len(drawn)} candidates are kept: {arguments.out / FILE}")
+    return 0
+
+
+def train_(arguments: argparse.Namespace) -> int:
+    """Train a model on examples."""
+    examples = read(arguments.accepted)
+    student = stars.train(
+        arguments.model, examples, train_spec(arguments), arguments.out, quiet=arguments.quiet
+    )
+    told(f"The student: --models {student}")
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Ask two models the same, and print what changed."""
+    out = arguments.out or new_folder()
+    given = {
+        name: getattr(arguments, name)
+        for name in ("tasks", "judges", "limit", "seed")
+        if hasattr(arguments, name)
+    }
+    for name in ("before", "after"):
+        options = make_options(
+            {"modes": MODES, **given, "models": (getattr(arguments, name),), "out": out / name}
+        )
+        with _shown(arguments) as progress:
+            if not execute(options, progress=progress).finished:
+                told(f"Stopped before the end. The same command with --out {out} goes on.")
+                return 130
+    Console().print(contrast_report.rich_table(between_runs(out / "before", out / "after")))
+    told(f"Saved in {out}")
+    return 0
+
+
+# --- shared with ``unisandbox inject`` ---
+
+
+def train_spec(arguments: argparse.Namespace) -> TrainSpec:
+    """Return how to train, checked."""
+    for name in ("rate", "mix"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 <= value <= 1:
+            raise UsageError(f"--{name} {value:g}: expected a number from 0 to 1.")
+    return TrainSpec(
+        steps=at_least(1, arguments, "steps"),
+        batch=at_least(1, arguments, "batch"),
+        rate=arguments.rate,
+        schedule=arguments.schedule,
+        mix=arguments.mix,
+        precision=arguments.precision,
+        freeze=tuple(arguments.freeze),
+        lora=at_least(0, arguments, "lora"),
+        seed=arguments.seed,
+    )
+
+
+def at_least(least: int, arguments: argparse.Namespace, name: str) -> Any:
+    """Return a whole number as given; raises UsageError for one that is too small."""
+    value = getattr(arguments, name)
+    if value is not None and value < least:
+        flag = name.replace("_", "-")
+        raise UsageError(f"--{flag} {value}: expected a whole number of at least {least}.")
+    return value
+
+
+def new_folder() -> Path:
+    """Return a new folder, named by the time."""
+    return FOLDER / time.strftime("%Y%m%d-%H%M%S")
+
+
+def display(arguments: argparse.Namespace) -> Callable[[], Any]:
+    """Return what shows a run."""
+    from unisandbox.report.progress import Display
+
+    return Quiet if arguments.quiet else Display
+
+
+def _shown(arguments: argparse.Namespace) -> Any:
+    return display(arguments)()
+
+
+class Quiet:
+    """A display that shows nothing, as a context manager."""
+
+    def __enter__(self) -> Any:
+        from unisandbox.runner import Silent
+
+        return Silent()
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def told(message: str) -> None:
+    """Say what is being done."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Teaching models: STARS, curriculum learning, knowledge injection."""
