@@ -22,7 +22,6 @@ from unisandbox.model_backends.tiny.generation import Sampling, draw
 from unisandbox.model_backends.tiny.optimiser import Optimiser, _orthogonal
 from unisandbox.model_backends.tiny.train import (
     LENGTH,
-    LOG,
     STATE,
     Batch,
     Recipe,
@@ -34,6 +33,7 @@ from unisandbox.model_backends.tiny.train import (
     train,
 )
 from unisandbox.model_backends.tiny.words import DRAW, PAD, USER
+from unisandbox.training.record import LOG
 from unisandbox.world import read, with_article
 
 SMALL = Recipe(steps=6, batch=2, rows=60, width=32, layers=1, warm_up=2, opening_steps=2)
