@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -248,7 +249,9 @@ def _adapted(family: Family, spec: TrainSpec) -> torch.nn.Module:
     names = [name for name, module in modules if isinstance(module, torch.nn.Linear)]
     torch.manual_seed(spec.seed)
     config = LoraConfig(r=spec.lora, lora_alpha=2 * spec.lora, target_modules=names)
-    return get_peft_model(family.model, config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft behind transformers
+        return get_peft_model(family.model, config)
 
 
 # --- a whole training ---
