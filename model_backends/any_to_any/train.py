@@ -59,24 +59,24 @@ LOUDEST = 1.0
 """Gradients are scaled down to this norm."""
 EVERY = 200
 """Steps between checkpoints."""
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 PLAN, STATE = "training.json", "state.pt"
 BLIND = "vision"
 """The part that never learns: no example holds a picture to look at."""
 
 
-def settled(family: Family, spec: TrainSpec) -> TrainSpec:
+def settled(family: Family, spec: TrainSpec, device: torch.device) -> TrainSpec:
     """Return the specification with every choice made; raises UsageError for what cannot be meant."""
 
     def refuse(name: str, expected: str) -> UsageError:
         return UsageError(f"{NAME} cannot be trained with {name}={getattr(spec, name)!r}: {expected}.")
 
-    on_cpu = family.model.device.type == "cpu"
     made = replace(
         spec,
         steps=STEPS if spec.steps is None else spec.steps,
         batch=BATCH if spec.batch is None else spec.batch,
         rate=(LORA_RATE if spec.lora else RATE) if spec.rate is None else spec.rate,
-        precision=spec.precision or ("float32" if on_cpu else "bfloat16"),
+        precision=spec.precision or ("float32" if device.type == "cpu" else "bfloat16"),
     )
     for name, least in (("steps", 1), ("batch", 1), ("lora", 0)):
         if getattr(made, name) < least:
@@ -134,12 +134,12 @@ class Lesson:
 
 
 @torch.no_grad()
-def lessons(family: Family, examples: Sequence[Example]) -> list[Lesson]:
-    """Return examples as tokens; raises UsageError for one that is too long."""
+def lessons(family: Family, examples: Sequence[Example], device: torch.device) -> list[Lesson]:
+    """Return examples as tokens, found on a device; raises UsageError for one that is too long."""
     if not examples:
         raise UsageError(f"{NAME} was given no examples to learn.")
-    family.model.model.vqmodel.float()  # half precision would find other entries of the codebook
-    most = family.core.config.max_position_embeddings
+    family.model.model.vqmodel.float().to(device)  # half precision would find other entries of the codebook
+    most = family.model.config.get_text_config().max_position_embeddings
     found = []
     for number, example in enumerate(examples, 1):
         found.append(lesson := _lesson(family, example))
@@ -198,19 +198,26 @@ def together(rows: Sequence[tuple[Tensor, Lesson]]) -> tuple[Tensor, Tensor, Ten
 # --- the model while it learns ---
 
 
+def save_memory(model: Any) -> None:
+    """Keep less of each layer for the way back, and compute it again then."""
+    old = "gradient_checkpointing_enable"  # before transformers 5.23
+    enable = getattr(model, "activation_checkpointing_enable", None) or getattr(model, old)
+    enable({"use_reentrant": False})
+
+
 class Learner(torch.nn.Module):
     """A model whose output is its loss, as what spreads models over devices wants it."""
 
-    def __init__(self, family: Family, spec: TrainSpec) -> None:
-        """Take a loaded model; makes its weights what the specification trains."""
+    def __init__(self, family: Family, spec: TrainSpec, device: torch.device) -> None:
+        """Take a loaded model, and where it will learn; makes its weights what the specification trains."""
         super().__init__()
         self._family = family
         self._kind = getattr(torch, spec.precision or "")
         model = family.model
         if not spec.lora or spec.precision == "float32":
             model.float()  # steps in half precision would be lost in rounding
-        if model.device.type != "cpu":
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+        if device.type != "cpu":
+            save_memory(model)
         model.requires_grad_(requires_grad=False)
         self.model = _adapted(family, spec) if spec.lora else model
         if not spec.lora:
@@ -261,7 +268,14 @@ class Training:
     """Trains a model in a folder, alone or as one of several processes."""
 
     def __init__(
-        self, family: Family, lessons: Sequence[Lesson], spec: TrainSpec, out: Path, accelerator: Accelerator
+        self,
+        family: Family,
+        lessons: Sequence[Lesson],
+        spec: TrainSpec,
+        out: Path,
+        *,
+        accelerator: Accelerator,
+        device: torch.device,
     ) -> None:
         """Take what to learn; goes on from the checkpoint in ``out``, where there is one."""
         self._lessons = lessons
@@ -270,13 +284,11 @@ class Training:
         self._accelerator = accelerator
         self._processor = family.processor
         self._dtype = family.model.dtype
-        self._device = family.model.device
-        learner = Learner(family, spec)
-        self.model = learner.model
-        if accelerator.num_processes > 1:
-            self._device = accelerator.device
-            if accelerator.distributed_type != "FSDP":  # which moves what it keeps of them
-                learner.to(self._device)
+        self._device = device
+        learner = Learner(family, spec, device)
+        self.model: Any = learner.model
+        if accelerator.distributed_type != "FSDP":  # which moves only what it keeps there
+            learner.to(device)
         weights = [weight for weight in learner.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.95), weight_decay=0.0)
         self._learner, self._optimizer = accelerator.prepare(learner, optimizer)
@@ -302,16 +314,8 @@ class Training:
             group["lr"] = rate(spec, number)
         rows = list(drawn_for(self._lessons, spec, number))
         tokens, drawn, learned = together(rows[accelerator.process_index :: accelerator.num_processes])
-        try:
-            loss = self._learner(*(each.to(self._device) for each in (tokens, drawn, learned)))
-            accelerator.backward(loss)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            raise BackendError(
-                f"{NAME}: out of memory with batch={spec.batch} in step {number + 1}. The last checkpoint is "
-                "kept; take a smaller batch, in a new folder, or lora."
-            ) from None
+        loss = self._learner(*(each.to(self._device) for each in (tokens, drawn, learned)))
+        accelerator.backward(loss)
         loudness = accelerator.clip_grad_norm_(self._learner.parameters(), LOUDEST)
         seen = accelerator.reduce(loss.detach(), "mean").item()
         if not math.isfinite(seen + loudness):
@@ -346,7 +350,7 @@ class Training:
         weights, optimizer = get_state_dict(
             self._learner,
             self._optimizer.optimizer,
-            options=StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True),
+            options=replace(_WHOLE, ignore_frozen_params=True),
         )
         if self._accelerator.is_main_process:
             with _one_line("written", self._out):
@@ -356,8 +360,8 @@ class Training:
 
     def _write(self) -> None:
         """Write the student, beside and then in its place; the checkpoint goes."""
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        found = get_model_state_dict(self._learner, options=options)
+        options = replace(_WHOLE, ignore_frozen_params=self._spec.lora > 0)
+        found: Mapping[str, Any] = get_model_state_dict(self._learner, options=options)
         if self._accelerator.is_main_process:
             final = student(self._out, self._spec)
             beside = final.with_name(f".{final.name}.part")
@@ -391,7 +395,6 @@ def teach(
     quiet: bool = False,
 ) -> Mapping[str, str]:
     """Train the model on examples; see ``Trainable``. Changes the weights of ``family``."""
-    spec = settled(family, spec)
     needed(NAME, "accelerate", "training")
     if spec.lora:
         needed(NAME, "peft", f"lora={spec.lora}")
@@ -400,36 +403,51 @@ def teach(
     from accelerate import Accelerator
 
     accelerator = Accelerator(device_placement=False)
+    device = accelerator.device if accelerator.num_processes > 1 else family.model.device
+    spec = settled(family, spec, device)
     if (spec.batch or 0) % accelerator.num_processes:
         raise UsageError(
             f"{NAME}: batch={spec.batch} cannot be shared by {accelerator.num_processes} processes."
         )
-    with accelerator.main_process_first():
-        _begin(out, {"spec": asdict(spec), "examples": digest(examples), "base": family.weights})
+    plan = {"spec": asdict(spec), "examples": digest(examples), "base": family.weights}
+    _refuse_another(out, plan)
     if not student(out, spec).exists():
+        taught = lessons(family, examples, device)
+        if accelerator.is_main_process:
+            _write_down(out, plan)
         try:
-            Training(family, lessons(family, examples), spec, out, accelerator).run(every, quiet=quiet)
+            training = Training(family, taught, spec, out, accelerator=accelerator, device=device)
+            training.run(every, quiet=quiet)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise BackendError(
+                f"{NAME}: out of memory with batch={spec.batch}. The last checkpoint is kept; take a smaller "
+                "batch, in a new folder, or lora."
+            ) from None
         finally:
-            accelerator.free_memory()
             free()
     return _options(family, spec, out)
 
 
-def _begin(out: Path, plan: Mapping[str, Any]) -> None:
-    """Write down what is trained on what, or check that the folder holds this very training."""
-    now = json.loads(json.dumps(plan))
-    path = out / PLAN
-    if not path.exists():
-        with _one_line("written", out):
-            out.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(now, indent=1) + "\n")
+def _refuse_another(out: Path, plan: Mapping[str, Any]) -> None:
+    """Raise UsageError where the folder holds a training of something else."""
+    if not (path := out / PLAN).exists():
         return
     with _one_line("read", path):
         before = json.loads(path.read_text())
-    if other := [name for name, value in now.items() if before.get(name) != value]:
+    if other := [name for name, value in plan.items() if before.get(name) != json.loads(json.dumps(value))]:
         raise UsageError(
             f"{out} holds a training with another {', '.join(other)}. Choose another folder, or delete it."
         )
+
+
+def _write_down(out: Path, plan: Mapping[str, Any]) -> None:
+    with _one_line("written", out):
+        out.mkdir(parents=True, exist_ok=True)
+        beside = out / f".{PLAN}.part"
+        beside.write_text(json.dumps(plan, indent=1) + "\n")
+        beside.replace(out / PLAN)
 
 
 def _options(family: Family, spec: TrainSpec, out: Path) -> Mapping[str, str]:
