@@ -200,7 +200,7 @@ def together(rows: Sequence[tuple[Tensor, Lesson]]) -> tuple[Tensor, Tensor, Ten
 
 def save_memory(model: Any) -> None:
     """Keep less of each layer for the way back, and compute it again then."""
-    old = "gradient_checkpointing_enable"  # before transformers 5.23
+    old = "gradient_checkpointing_enable"  # the only name in older transformers
     enable = getattr(model, "activation_checkpointing_enable", None) or getattr(model, old)
     enable({"use_reentrant": False})
 

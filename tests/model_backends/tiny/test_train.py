@@ -154,7 +154,7 @@ def test_a_training_leaves_a_model_and_a_log(uninterrupted: Path) -> None:
     assert notes["recipe"]["steps"] == 6
     lines = [json.loads(line) for line in (uninterrupted / LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [6]
-    assert lines[0]["words"] > 0 and lines[0]["images"] > 0
+    assert lines[0]["loss_words"] > 0 and lines[0]["loss_images"] > 0
 
 
 def test_a_training_stopped_half_way_ends_with_the_same_weights(
