@@ -10,7 +10,7 @@ def register_models(register: RegisterModel) -> None:
         "any-to-any",
         "unisandbox.model_backends.any_to_any.factory:any_to_any",
         summary="models of transformers that read and draw: Janus, Janus-Pro, Emu3",
-        does=("image", "text", "see"),
+        does=("image", "text", "see", "train"),
     )
     register(
         "diffusers",

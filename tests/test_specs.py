@@ -106,6 +106,7 @@ def test_words_that_only_sound_secret_are_shown(key: str) -> None:
         ({"form": "b"}, {"form": "b"}),
         ({"path": "a/b"}, {"path": Path("a/b")}),
         ({"fast": "true"}, {"fast": True}),
+        ({"words": ""}, {"words": ()}),
         ({"note": "a+b"}, {"note": "a+b"}),
         ({"note": "0.50"}, {"note": "0.50"}),
     ],

@@ -118,7 +118,7 @@ def _typed(what: str, name: str, annotation: Any, value: Any) -> Any:
     attempts = [value]
     if isinstance(value, str):  # from the command line: a number, or a list written a+b
         attempts += [yaml.safe_load(value)] if NUMBER.fullmatch(value) else []
-        attempts += [value.split("+")]
+        attempts += [value.split("+") if value else []]
     fault = ""
     for attempt in attempts:
         try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 
+from unisandbox.backend import TrainSpec
+from unisandbox.errors import BackendError
 from unisandbox.loading import versions
-from unisandbox.model_backends.any_to_any.families import Family
+from unisandbox.model_backends.any_to_any.families import NAME, Family
 from unisandbox.model_backends.any_to_any.rows import Row, Rows
-from unisandbox.records import Fields, Generation, Image, Request
+from unisandbox.records import Example, Fields, Generation, Image, Request
 
 
 class AnyToAny:
@@ -41,8 +44,10 @@ class AnyToAny:
         }
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
-        """Answer all requests of a kind together."""
+        """Answer all requests of a kind together. Raises BackendError once its weights were trained."""
         family = self._family
+        if family.model.training:
+            raise BackendError(f"{NAME}: these weights were trained. Load the student that came of them.")
         words = [request for request in requests if request.prompt.output == "text"]
         pictures = [request for request in requests if request.prompt.output == "image"]
         yield from self._rows.over(
@@ -51,6 +56,14 @@ class AnyToAny:
         yield from self._rows.over(
             [Row(request, family.picture(request.prompt.turns)) for request in pictures], self._draw
         )
+
+    def train(
+        self, examples: Sequence[Example], spec: TrainSpec, out: Path, *, quiet: bool = False
+    ) -> Mapping[str, str]:
+        """Train adapters or all weights; ``spec.batch`` counts examples. Uses up the weights in memory."""
+        from unisandbox.model_backends.any_to_any.train import teach
+
+        return teach(self._family, examples, spec, out, quiet=quiet)
 
     @torch.inference_mode()
     def _draw(self, rows: Sequence[Row]) -> list[Generation]:

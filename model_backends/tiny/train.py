@@ -16,12 +16,11 @@ import pickle
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -49,6 +48,7 @@ from unisandbox.model_backends.tiny.words import PAD
 from unisandbox.records import Example
 from unisandbox.training.examples import digest
 from unisandbox.training.injection import lessons
+from unisandbox.training.record import Record
 
 STREAMS = 2
 LENGTH = 256
@@ -56,7 +56,6 @@ LENGTH = 256
 FILL = 0.96
 """Share of the rows that documents are drawn for; more would often not fit."""
 STATE = "state.safetensors"
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,9 +287,12 @@ def train(
     trainer = Trainer(model, recipe, writer, worker=worker, workers=workers, device=device)
     first = int(state.pop("step", torch.tensor(0)))
     trainer.optimiser.restore({name: tensor.to(device) for name, tensor in state.items()})
-    with _Record(recipe, out, first, kept=worker == 0, shown=worker == 0 and not quiet) as record:
+    tokens = STREAMS * recipe.batch * LENGTH
+    with Record(out, recipe.steps, first, kept=worker == 0, shown=worker == 0 and not quiet) as record:
         for number in range(first, recipe.steps):
-            record.add(number, trainer.step(number))
+            said, drawn = trainer.step(number)
+            seen = {"loss_words": said, "loss_images": drawn}
+            record.add(number, seen, tokens=tokens, rate=recipe.rate(number))
             if worker == 0 and (number + 1) % every == 0 and number + 1 < recipe.steps:
                 extra = {**trainer.optimiser.state(), "step": torch.tensor(number + 1)}
                 checkpoint.save(model, out / STATE, asdict(recipe), extra)
@@ -332,61 +334,6 @@ def _begin(
     vocabulary = words.learned(vocabulary_texts(material), material.names)
     size = {"seed": recipe.seed, "width": recipe.width, "layers": recipe.layers}
     return checkpoint.fresh(vocabulary, patches.learned(), **size), {}
-
-
-class _Record:
-    """Shows how far training is, a bar in a terminal, a line now and then in a pipe; and logs it."""
-
-    EVERY = 10
-    """Steps between lines of the log; ten times as many between lines in a pipe."""
-
-    def __init__(self, recipe: Recipe, out: Path, first: int, *, kept: bool, shown: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self._recipe = recipe
-        self._path = out / LOG
-        self._kept = kept
-        self._shown = shown
-        console = Console(stderr=True)
-        self._live = console.is_terminal
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps  {task.fields[seen]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not shown or not self._live,
-        )
-        self._row = self._bar.add_task("training", total=recipe.steps, completed=first, seen="")
-        self._seen: list[tuple[float, float]] = []
-        self._since = time.perf_counter()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def add(self, number: int, seen: tuple[float, float]) -> None:
-        """Take the losses of a step."""
-        self._seen.append(seen)
-        done = number + 1
-        if not self._kept or (done % self.EVERY and done < self._recipe.steps):
-            return
-        said, drawn = (sum(values) / len(values) for values in zip(*self._seen, strict=True))
-        tokens = len(self._seen) * STREAMS * self._recipe.batch * LENGTH
-        pace = round(tokens / (time.perf_counter() - self._since))
-        line = {"step": done, "loss_words": said, "loss_images": drawn, "tokens_per_s": pace}
-        with self._path.open("a") as log:
-            log.write(json.dumps({**line, "rate": self._recipe.rate(number)}) + "\n")
-        shown = f"loss: words {said:.3f}, images {drawn:.3f}; {pace:,} tokens/s"
-        self._bar.update(self._row, completed=done, seen=shown)
-        if self._shown and not self._live and (done % (10 * self.EVERY) == 0 or done == self._recipe.steps):
-            print(f"step {done}/{self._recipe.steps}  {shown}", file=sys.stderr, flush=True)
-        self._seen, self._since = [], time.perf_counter()
 
 
 # --- several processes ---

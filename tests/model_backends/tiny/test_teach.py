@@ -14,8 +14,9 @@ from unisandbox.model_backends.tiny import train as module
 from unisandbox.model_backends.tiny.backend import Tiny
 from unisandbox.model_backends.tiny.documents import SHARES, TEXT_REPLAY
 from unisandbox.model_backends.tiny.factory import WEIGHTS
-from unisandbox.model_backends.tiny.train import LOG, STATE, Trainer, spread, teach, teaching, train
+from unisandbox.model_backends.tiny.train import STATE, Trainer, spread, teach, teaching, train
 from unisandbox.records import Example, Image, Prompt, Request, Turn
+from unisandbox.training.record import LOG
 from unisandbox.world import Scene, compose, read
 
 BASE = WEIGHTS / "base.safetensors"

@@ -22,7 +22,6 @@ from unisandbox.model_backends.tiny.generation import Sampling, draw
 from unisandbox.model_backends.tiny.optimiser import Optimiser, _orthogonal
 from unisandbox.model_backends.tiny.train import (
     LENGTH,
-    LOG,
     STATE,
     Batch,
     Recipe,
@@ -34,6 +33,7 @@ from unisandbox.model_backends.tiny.train import (
     train,
 )
 from unisandbox.model_backends.tiny.words import DRAW, PAD, USER
+from unisandbox.training.record import LOG
 from unisandbox.world import read, with_article
 
 SMALL = Recipe(steps=6, batch=2, rows=60, width=32, layers=1, warm_up=2, opening_steps=2)
@@ -154,7 +154,7 @@ def test_a_training_leaves_a_model_and_a_log(uninterrupted: Path) -> None:
     assert notes["recipe"]["steps"] == 6
     lines = [json.loads(line) for line in (uninterrupted / LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [6]
-    assert lines[0]["words"] > 0 and lines[0]["images"] > 0
+    assert lines[0]["loss_words"] > 0 and lines[0]["loss_images"] > 0
 
 
 def test_a_training_stopped_half_way_ends_with_the_same_weights(
