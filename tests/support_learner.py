@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from unisandbox.backend import TrainSpec
 from unisandbox.datasets.cast import invented
@@ -25,7 +26,9 @@ class Learner(Oracle):
     """
 
     def __init__(self, *, checkpoint: Path | None = None, renders: float = 1.0) -> None:
-        told = json.loads((checkpoint / SKILL).read_text()) if checkpoint else {"pictures": 0, "prompts": []}
+        told: dict[str, Any] = {"pictures": 0, "prompts": []}
+        if checkpoint:
+            told = json.loads((checkpoint / SKILL).read_text())
         strangers = {one.name for one in invented() if not any(one.name in text for text in told["prompts"])}
         super().__init__(
             transfer=0.9 if told["pictures"] else 0.1, renders=renders, unknown_people=tuple(strangers)

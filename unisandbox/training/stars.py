@@ -393,7 +393,10 @@ def train(text: str, examples: Sequence[Example], spec: TrainSpec, out: Path, *,
 
 def refuse_overlap(test: Task, train: Task) -> None:
     """Raise DataError where training prompts are of the split that is tested, or one of them is tested."""
-    splits = [{sample.fields.get("split") for sample in task.samples} - {None} for task in (test, train)]
+    splits = [
+        {str(sample.fields["split"]) for sample in task.samples if "split" in sample.fields}
+        for task in (test, train)
+    ]
     if both := splits[0] & splits[1]:
         raise DataError(
             f"Task {test.name!r}: the training prompts are of the split {min(both)!r}, which is tested. "
