@@ -301,7 +301,10 @@ def _singular(noun: str) -> str:
         return noun
     import inflect  # 1.7 s to import: only for nouns that are not in our vocabulary
 
-    singular = inflect.engine().singular_noun(noun)
+    try:
+        singular = inflect.engine().singular_noun(noun)
+    except Exception:  # it raises over what is no noun, such as "-in-"
+        return noun
     return singular if isinstance(singular, str) else noun
 
 

@@ -60,7 +60,14 @@ def test_every_option_reaches_the_run() -> None:
     saved = json.loads(Path("run/run.json").read_text())["options"]
     words = {"tasks": ["words.yaml"], "models": ["painter"], "judges": ["reader"], "modes": ["answer"]}
     numbers = {"repeats": 2, "limit": 3, "seed": 7, "batch_size": 2, "tries": 4, "min_coverage": 0.5}
-    assert saved == {**words, **numbers, "data": [], "include_path": [], "attribution": False}
+    assert saved == {
+        **words,
+        **numbers,
+        "data": [],
+        "include_path": [],
+        "attribution": False,
+        "best_of": None,
+    }
     assert len(lines("generations.jsonl")) == 6
 
 

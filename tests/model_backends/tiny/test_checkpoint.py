@@ -125,6 +125,6 @@ def test_a_save_that_fails_leaves_the_old_file(saved: Path, monkeypatch: pytest.
         raise OSError("disk full")
 
     monkeypatch.setattr(checkpoint, "save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(BackendError, match="disk full"):
         save(untrained(seed=1), saved, {})
     assert saved.read_bytes() == before

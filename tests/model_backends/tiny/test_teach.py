@@ -138,21 +138,3 @@ def test_a_fault_in_a_worker_is_one_line_here(tmp_path: Path) -> None:
     (tmp_path / checkpoint.FILE).write_bytes(BASE.read_bytes())
     with pytest.raises(UsageError, match="holds a model that was trained otherwise"):
         spread(2, recipe=teaching(TEXTS, small(TEXTS)), out=tmp_path, base=BASE, examples=TEXTS, quiet=True)
-
-
-def test_a_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = checkpoint.load(BASE)
-    path = tmp_path / checkpoint.FILE
-    checkpoint.save(model, path, {"first": True}, half=True)
-
-    def full(*_: object) -> None:
-        (tmp_path / "model.part").write_bytes(b"half a file")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(
-        BackendError, match=r"cannot be written \(.*No space left.*The last one written stands"
-    ):
-        checkpoint.save(model, path, {"first": False}, half=True)
-    assert checkpoint.load(path).notes == {"first": True}
-    assert [file.name for file in tmp_path.iterdir()] == [checkpoint.FILE]
