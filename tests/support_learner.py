@@ -6,14 +6,18 @@ Loaded as any plugin is: see ``support_backends.install``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support_backends import install
 from unisandbox.backend import TrainSpec
 from unisandbox.datasets.cast import invented
 from unisandbox.hookspecs import RegisterModel, hookimpl
 from unisandbox.model_backends.oracle import Oracle
+from unisandbox.plugins import installed
 from unisandbox.records import Example
 
 SKILL = "skill.json"
@@ -62,3 +66,12 @@ def register_models(register: RegisterModel) -> None:
         draws="sandbox",
         sees_target=True,
     )
+
+
+@pytest.fixture
+def learner(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in an empty folder, with the learner installed; tests take it over by importing it."""
+    monkeypatch.syspath_prepend(install(in_tmp / "site", __name__))
+    installed.cache_clear()
+    yield in_tmp
+    installed.cache_clear()

@@ -1,18 +1,16 @@
 """Knowledge injection: what was taught in words, whether it arrived, and only then what was drawn."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support_backends import install
+from tests.support_learner import learner as learner
 from unisandbox.api import run
 from unisandbox.cli import main
 from unisandbox.datasets.cast import invented
 from unisandbox.errors import UsageError
-from unisandbox.plugins import installed
 from unisandbox.run_log import GENERATIONS
 from unisandbox.training.injection import (
     InjectOptions,
@@ -25,14 +23,7 @@ from unisandbox.training.injection import (
 
 PLAIN = ("--model", "learner", "--people", "8", "--out", "out", "--quiet")
 
-
-@pytest.fixture(autouse=True)
-def learner(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, with the learner installed."""
-    monkeypatch.syspath_prepend(install(in_tmp / "site", "tests.support_learner"))
-    installed.cache_clear()
-    yield in_tmp
-    installed.cache_clear()
+pytestmark = pytest.mark.usefixtures("learner")
 
 
 def test_lessons_are_words_about_everyone_and_lead_from_names_only() -> None:

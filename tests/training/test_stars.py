@@ -1,15 +1,15 @@
 """STARS: every step leads to the next, nothing is done twice, and what must not be trained on is refused."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support_backends import install, write_task
+from tests.support_backends import write_task
 from tests.support_learner import SKILL
+from tests.support_learner import learner as learner
 from unisandbox.backend import TrainSpec
 from unisandbox.catalog import Catalog
 from unisandbox.cli import main
@@ -24,14 +24,7 @@ from unisandbox.training.stars import Line, Pipeline, Stars, StarsOptions, arms,
 
 PLAIN = StarsOptions(tasks=("math_1",), model="learner", prompts=24, candidates=2, limit=30)
 
-
-@pytest.fixture(autouse=True)
-def learner(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, with the learner installed."""
-    monkeypatch.syspath_prepend(install(in_tmp / "site", "tests.support_learner"))
-    installed.cache_clear()
-    yield in_tmp
-    installed.cache_clear()
+pytestmark = pytest.mark.usefixtures("learner")
 
 
 def stars(out: str = "out", **changes: Any) -> Stars:

@@ -27,12 +27,8 @@ FOLDER = Path("stars")
 
 def all_(arguments: argparse.Namespace) -> int:
     """Do everything, and print the table."""
-    options = StarsOptions(
-        tasks=tuple(arguments.tasks),
-        model=arguments.model,
-        judges=tuple(arguments.judges),
-        prompts=at_least(1, arguments, "prompts"),
-        candidates=at_least(1, arguments, "candidates"),
+    options = _sampling(
+        arguments,
         per_prompt=at_least(1, arguments, "per_prompt"),
         soft=arguments.rewards == "soft",
         rounds=at_least(1, arguments, "rounds"),
@@ -41,10 +37,8 @@ def all_(arguments: argparse.Namespace) -> int:
         controls=CONTROLS if arguments.controls else (),
         hold_out=tuple(arguments.hold_out),
         also=tuple(arguments.also),
-        train_data=tuple(arguments.train_data),
         limit=arguments.limit,
         spec=train_spec(arguments),
-        seed=arguments.seed,
     )
     out = arguments.out or new_folder()
     pipeline = Pipeline(options, out, progress=display(arguments), told=told, quiet=arguments.quiet)
@@ -77,15 +71,7 @@ def _print(found: Stars) -> None:
 
 def sample(arguments: argparse.Namespace) -> int:
     """Draw candidates for training prompts."""
-    options = StarsOptions(
-        tasks=tuple(arguments.tasks),
-        model=arguments.model,
-        judges=tuple(arguments.judges),
-        prompts=at_least(1, arguments, "prompts"),
-        candidates=at_least(1, arguments, "candidates"),
-        train_data=tuple(arguments.train_data),
-        seed=arguments.seed,
-    )
+    options = _sampling(arguments)
     run = stars.candidate_run(options, options.model, options.tasks, arguments.out)
     with _shown(arguments) as progress:
         results = execute(run, progress=progress)
@@ -96,6 +82,20 @@ def sample(arguments: argparse.Namespace) -> int:
     right = sum(one.correct for one in drawn)
     told(f"{right} of {len(drawn)} candidates are correct. Saved in {arguments.out}")
     return 0
+
+
+def _sampling(arguments: argparse.Namespace, **more: Any) -> StarsOptions:
+    """Return options from those that say how candidates are drawn, and ``more``."""
+    return StarsOptions(
+        tasks=tuple(arguments.tasks),
+        model=arguments.model,
+        judges=tuple(arguments.judges),
+        prompts=at_least(1, arguments, "prompts"),
+        candidates=at_least(1, arguments, "candidates"),
+        train_data=tuple(arguments.train_data),
+        seed=arguments.seed,
+        **more,
+    )
 
 
 def filter_(arguments: argparse.Namespace) -> int:
