@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ from tests.support_run import plugins as plugins
 from tests.support_run import run_words
 from tests.support_run import words as words
 from unisandbox.attribution import attribute
+from unisandbox.calibration import COMPOSED, Calibration, Rates, Tally, read_calibrations
 from unisandbox.cli import main
+from unisandbox.contrast import Contrast
 from unisandbox.report import charts
 from unisandbox.report.plots import FILLS, KINDS, LOOKS
+from unisandbox.run_log import CALIBRATION
+from unisandbox.training.stars import Line, Stars, load, save
 
 Out = pytest.CaptureFixture[str]
 
@@ -66,16 +71,63 @@ def test_every_mode_and_cause_has_its_look() -> None:
     assert set(FILLS) == set(CAUSES)
 
 
+def ran() -> Path:
+    run_words(modes=ALL, models="painter:right=0.5")
+    return Path("run")
+
+
+def trained() -> Path:
+    """Two stages of an arm, the first of which is no longer shown."""
+    lines = [
+        Line("union", stage, on, Contrast("math_1", "math", mode, "m", "sprite", 0.2, after), 0.25)
+        for stage, on, mode, after in (
+            (1, "test", "direct", 0.3),
+            (2, "test", "direct", 0.6),
+            (2, "test", "cot", 0.9),
+            (2, "trained", "direct", 0.8),
+        )
+    ]
+    folder = Path("stars")
+    folder.mkdir(exist_ok=True)
+    save(Stars(folder, {}, tuple(lines)))
+    return folder
+
+
+def calibrated() -> Path:
+    rates = Rates("print", Tally(passed=9, incorrect=1), {"count": Tally(passed=2, incorrect=7, rejected=1)})
+    folder = Path("known")
+    folder.mkdir(exist_ok=True)
+    found = Calibration("reader", {}, COMPOSED, "2026-01-01", {"object_count": rates}, folder)
+    (folder / CALIBRATION).write_text(json.dumps(found.to_json()))
+    return folder
+
+
+def test_stars_rows_hold_the_last_stage_on_the_test_split(words: Path) -> None:
+    (row,) = charts.stars(load(trained()))
+    assert (row.task, row.model, row.judge) == ("math_1", "union", "sprite")
+    assert [(one.mode, one.before, one.after) for one in row.changes] == [
+        ("direct", 0.2, 0.6),
+        ("cot", 0.2, 0.9),
+    ]
+
+
+def test_rates_rows_hold_both_rates(words: Path) -> None:
+    (known,) = read_calibrations(calibrated())
+    (row,) = charts.rates(known)
+    assert (row.task, row.model) == ("object_count", "reader")
+    assert [(name, rate.value) for name, rate in row.rates] == [("sensitivity", 0.9), ("specificity", 0.8)]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("suffix", "magic"), [("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")])
 def test_files_are_written_the_same_every_time(
     kind: str, suffix: str, magic: bytes, words: Path, capsys: Out
 ) -> None:
-    run_words(modes=ALL, models="painter:right=0.5")
+    folder = {"stars": trained, "calibration": calibrated}.get(kind, ran)()
     found = []
     for name in ("a", "b"):
         path = Path(f"{name}.{suffix}")
-        assert main(["plot", "run", "--kind", kind, "-o", str(path)]) == 0
+        assert main(["plot", str(folder), "--kind", kind, "-o", str(path)]) == 0
         found.append(path.read_bytes())
     assert found[0].startswith(magic) and found[0] == found[1]
     assert capsys.readouterr().out.splitlines() == [f"a.{suffix}", f"b.{suffix}"]
@@ -103,6 +155,8 @@ def test_several_runs_and_filters(words: Path, capsys: Out) -> None:
         ("run -o no/x.pdf", "-o no/x.pdf: there is no folder no."),
         ("run --kind attribution -o x.pdf", "nothing was asked in mode 'direct'"),
         ("gone -o x.pdf", "gone is not a run folder: it has no run.json."),
+        ("run --kind stars -o x.pdf", "run holds no finished STARS"),
+        ("run --kind calibration -o x.pdf", "run holds no calibration"),
     ],
 )
 def test_what_cannot_be_drawn(line: str, message: str, words: Path, capsys: Out) -> None:

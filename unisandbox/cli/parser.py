@@ -579,15 +579,17 @@ def _add_plot(commands: Any) -> None:
         "draw a chart of runs for a paper: pdf, svg or png",
         "examples:\n  unisandbox plot -o gap.pdf\n"
         "  unisandbox plot runs/night --kind attribution --columns 2 -o causes.svg\n"
-        "  unisandbox plot runs/before runs/after --tasks math_* -o gap.png\n",
+        "  unisandbox plot runs/before runs/after --tasks math_* -o gap.png\n"
+        "  unisandbox plot stars/math --kind stars -o stars.pdf\n"
+        "  unisandbox plot runs/calibration --kind calibration -o judges.pdf\n",
     )
     plot.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="run folders; default: the latest")
     plot.add_argument(
         "--kind",
-        choices=["gap", "attribution"],
+        choices=["gap", "attribution", "stars", "calibration"],
         default="gap",
         help="gap: scores of direct, cot, refined, render and answer; attribution: why direct pictures "
-        "failed (default: gap)",
+        "failed; stars: what STARS changed; calibration: a judge's own errors (default: gap)",
     )
     plot.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="a .pdf, .svg or .png file"

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from unisandbox.attribution import CAUSES, Attribution, Causes
+from unisandbox.calibration import Calibration
 from unisandbox.modes import MODES
 from unisandbox.results import Cell, Results
+from unisandbox.stats import Estimate
+from unisandbox.training.stars import Stars
 
 GAP_MODES = ("direct", "cot", "refined", "render", "answer")
 """Modes of the gap chart: what it draws, with more and more help, and what it could."""
@@ -127,6 +130,67 @@ def _parts(cell: Causes) -> Iterator[Part]:
         if value := cell.causes[cause].value:
             yield Part(cause, value, start)
             start += value
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What training did to the score of one mode."""
+
+    mode: str
+    before: float
+    after: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class StarsRow:
+    """The modes of one task on the test split, before any training and after an arm's last stage."""
+
+    run: str
+    task: str
+    model: str
+    """The arm."""
+    judge: str
+    changes: tuple[Change, ...]
+
+
+def stars(found: Stars, run: str = "") -> list[StarsRow]:
+    """Return a row an arm, task and judge."""
+    last = {line.arm: line.stage for line in found.lines}
+    groups: dict[tuple[str, str, str], list[Change]] = {}
+    for line in found.lines:
+        one = line.contrast
+        if line.on == "test" and line.stage == last[line.arm] and one.first is not None:
+            change = Change(one.mode, one.first, one.second or 0.0, line.chance)
+            groups.setdefault((one.task, line.arm, one.judge), []).append(change)
+    return [StarsRow(run, task, arm, judge, tuple(changes)) for (task, arm, judge), changes in groups.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class RatesRow:
+    """A judge's sensitivity and specificity under one rubric."""
+
+    run: str
+    task: str
+    """The rubric."""
+    model: str
+    """The judge."""
+    judge: str
+    rates: tuple[tuple[str, Estimate], ...]
+
+
+def rates(found: Calibration) -> list[RatesRow]:
+    """Return a row a rubric."""
+    return [
+        RatesRow(
+            "",
+            rubric,
+            found.judge,
+            "",
+            (("sensitivity", known.sensitivity), ("specificity", known.specificity())),
+        )
+        for rubric, known in found.rubrics.items()
+    ]
 
 
 def titles(rows: Sequence[Named]) -> list[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unisandbox.attribution import CAUSES, attribute
+from unisandbox.calibration import read_calibrations
 from unisandbox.errors import UsageError
 from unisandbox.report import charts
 from unisandbox.results import load_run
+from unisandbox.training.stars import load as load_stars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +98,11 @@ def _mark(axes: Axes, y: float, mark: charts.Mark) -> None:
     grey, marker = LOOKS[mark.mode]
     axes.plot([mark.low, mark.high], [y, y], color=grey, linewidth=1)
     axes.plot(mark.value, y, marker, color=grey, markersize=4, linestyle="", label=mark.mode)
-    axes.plot([mark.chance] * 2, [y - 0.08, y + 0.08], ":", color="black", linewidth=1, label="guessing")
+    _guessing(axes, mark.chance, y)
+
+
+def _guessing(axes: Axes, chance: float, y: float) -> None:
+    axes.plot([chance] * 2, [y - 0.08, y + 0.08], ":", color="black", linewidth=1, label="guessing")
 
 
 def attribution(folders: Sequence[Path], width: float, only: Patterns) -> Figure:
@@ -117,6 +124,52 @@ def attribution(folders: Sequence[Path], width: float, only: Patterns) -> Figure
     axes.set_xlabel("share of failed direct pictures")
     _legend(figure, axes, width, CAUSES)
     return figure
+
+
+def stars(folders: Sequence[Path], width: float, only: Patterns) -> Figure:
+    """What an arm of STARS changed: from the score before, hollow, to that after its last stage."""
+    rows = [row for folder in folders for row in charts.stars(load_stars(folder), folder.resolve().name)]
+    rows = [row for row in rows if _chosen(row, only)]
+    _check(rows, "no task that was evaluated before and after")
+    figure, axes = _empty(rows, width, 0.15 * 3 + 0.12)
+    for place, row in enumerate(rows):
+        for number, change in enumerate(row.changes):
+            grey, marker = LOOKS[change.mode]
+            y = place + _offset(number, len(row.changes))
+            axes.plot([change.before, change.after], [y, y], color=grey, linewidth=1)
+            axes.plot(change.before, y, marker, color=grey, markersize=4, fillstyle="none", linestyle="")
+            axes.plot(change.after, y, marker, color=grey, markersize=4, linestyle="", label=change.mode)
+            _guessing(axes, change.chance, y)
+    axes.set_xlabel("score before (hollow) and after (filled)")
+    _legend(figure, axes, width)
+    return figure
+
+
+def calibration(folders: Sequence[Path], width: float, only: Patterns) -> Figure:
+    """How often judges pass right pictures (sensitivity) and fail wrong ones (specificity), by rubric."""
+    rows = [row for folder in folders for found in read_calibrations(folder) for row in charts.rates(found)]
+    rows = [row for row in rows if not only["judge"] or _matches(row.model, only["judge"])]
+    _check(rows, "no judge of that name is calibrated there")
+    figure, axes = _empty(rows, width, 0.38)
+    for place, row in enumerate(rows):
+        for (name, rate), grey, y in zip(
+            row.rates, ("black", "0.5"), (place - 0.1, place + 0.1), strict=True
+        ):
+            if rate.value is None or rate.low is None or rate.high is None:
+                continue
+            axes.plot([rate.low, rate.high], [y, y], color=grey, linewidth=1)
+            axes.plot(rate.value, y, "o", color=grey, markersize=4, linestyle="", label=name)
+    axes.set_xlabel("share judged as they are, 95 % interval")
+    _legend(figure, axes, width, ("sensitivity", "specificity"))
+    return figure
+
+
+def _matches(word: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(word, glob) for glob in globs)
+
+
+def _chosen(row: charts.StarsRow, only: Patterns) -> bool:
+    return all(not globs or _matches(getattr(row, name), globs) for name, globs in only.items())
 
 
 def _check(rows: Sequence[object], nothing: str) -> None:
@@ -159,5 +212,7 @@ def _legend(figure: Figure, axes: Axes, width: float, order: Sequence[str] = cha
 KINDS: dict[str, Callable[[Sequence[Path], float, Patterns], Figure]] = {
     "gap": gap,
     "attribution": attribution,
+    "stars": stars,
+    "calibration": calibration,
 }
 """A new kind is a function here and a word for ``--kind``."""

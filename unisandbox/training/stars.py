@@ -321,10 +321,12 @@ def load(folder: Path) -> Stars:
     """Read a finished table; raises RunFolderError."""
     try:
         value = json.loads((folder / TABLE).read_text())
+        rates = {name: [Rate(**rate) for rate in rates] for name, rates in value["rates"].items()}
+        lines = [Line(**{**line, "contrast": _contrast(line["contrast"])}) for line in value["lines"]]
     except FileNotFoundError:
         raise RunFolderError(f"{folder} holds no finished STARS: there is no {TABLE}.") from None
-    rates = {name: [Rate(**rate) for rate in rates] for name, rates in value["rates"].items()}
-    lines = [Line(**{**line, "contrast": _contrast(line["contrast"])}) for line in value["lines"]]
+    except (KeyError, TypeError, ValueError):
+        raise RunFolderError(f"{folder} holds no finished STARS: {TABLE} is of something else.") from None
     return Stars(folder, rates, tuple(lines))
 
 
