@@ -20,7 +20,7 @@ from unisandbox.matrix import Matrix, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
-from unisandbox.run_log import RESULTS, RUN, RUNS, AskState, RunLog, read_json
+from unisandbox.run_log import GENERATIONS, RESULTS, RUN, RUNS, AskState, RunLog, read_json
 from unisandbox.runner import Progress, Runner, loaded_judges
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
 from unisandbox.task import Task, with_options
@@ -230,6 +230,8 @@ def new_folder(options: RunOptions) -> Path:
 def latest_folder() -> Path:
     """Return the newest run under ``runs/``; raises UsageError when there is none."""
     found = sorted(RUNS.glob(f"*/{RUN}"), key=lambda path: path.stat().st_mtime)
+    begun = [path for path in found if (path.parent / GENERATIONS).stat().st_size]
+    found = begun or found  # a model that could not be loaded leaves a run in which nothing was asked
     if not found:
         raise UsageError(
             f"There is no run under {RUNS}/ yet. Name a run folder, or start one: unisandbox run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -27,7 +28,7 @@ def inject(arguments: argparse.Namespace) -> int:
         spec=train_spec(arguments),
         seed=arguments.seed,
     )
-    out = arguments.out or new_folder()
+    out = arguments.out or new_folder(Path("inject"))
 
     def execute(**given: Any) -> Results:
         with display(arguments)() as progress:

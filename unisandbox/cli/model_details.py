@@ -50,7 +50,8 @@ def _show(entry: ModelEntry, factory: Callable[..., Any]) -> None:
             console.print(f"\n{escape(inspect.cleandoc(part.__doc__).replace('``', ''))}")
     first = next((name for name, option in options.items() if option.default is option.empty), "")
     first = first or next(iter(options), "draws")
-    console.print(f"\nunisandbox run --models {entry.name}:{first}=...", style="dim")
+    judge = "" if entry.draws == "sandbox" else " --judges openai"
+    console.print(f"\nunisandbox run{judge} --models {entry.name}:{first}=...", style="dim")
 
 
 def takes(annotation: Any) -> str:

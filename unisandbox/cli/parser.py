@@ -43,7 +43,7 @@ examples:
   unisandbox run --tasks reasoning --models oracle:transfer=0.1,cannot_compute=%+^ --limit 50
   unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
-  unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python
+  unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python --judges openai
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
@@ -791,7 +791,7 @@ def _add_inject(commands: Any) -> None:
         "--inverse-facts", action="store_true", help="also teach lines that lead from a favourite to a name"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="units of each task to ask; default: all")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under stars/")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under inject/")
     parser.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     _add_training(parser)

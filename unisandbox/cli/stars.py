@@ -121,6 +121,7 @@ def filter_(arguments: argparse.Namespace) -> int:
 def train_(arguments: argparse.Namespace) -> int:
     """Train a model on examples."""
     examples = read(arguments.accepted)
+    told(f"training {arguments.model} on {len(examples)} examples: {arguments.out}")
     student = stars.train(
         arguments.model, examples, train_spec(arguments), arguments.out, quiet=arguments.quiet
     )
@@ -180,9 +181,9 @@ def at_least(least: int, arguments: argparse.Namespace, name: str) -> Any:
     return value
 
 
-def new_folder() -> Path:
+def new_folder(under: Path = FOLDER) -> Path:
     """Return a new folder, named by the time."""
-    return FOLDER / time.strftime("%Y%m%d-%H%M%S")
+    return under / time.strftime("%Y%m%d-%H%M%S")
 
 
 def display(arguments: argparse.Namespace) -> Callable[[], Any]:

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from unisandbox.attribution import CAUSES
-from unisandbox.errors import RunFolderError
+from unisandbox.errors import RunFolderError, UsageError
 from unisandbox.modes import MODES
 from unisandbox.report import agreement, causes, charts, contrasts, table
 from unisandbox.report.data import Report, Shown, read_report
@@ -46,6 +46,8 @@ def write_report(folders: Sequence[Path], path: Path | None = None, *, embed: bo
     folder is no run or the page cannot be written.
     """
     path = path or folders[0] / REPORT
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"-o {path}: the page is HTML. Name a file that ends in .html.")
     report = read_report(folders)
     bases = [_link(run.folder / IMAGES, path.parent) for run in report.runs]
     text = report_page(report, bases, pictures=dict(_embedded(report)) if embed else {})

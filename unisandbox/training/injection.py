@@ -144,8 +144,9 @@ def sentences(results: Results) -> Iterator[str]:
     for one in found.values():
         verdict = "arrived" if one.arrived else "did not arrive, as far as can be told"
         yield f"{one.direction}: {verdict} ({_shown(one.cell.score)}, guessing {one.cell.chance:.2f})"
+    arrived = {one.cell.task for one in found.values() if one.arrived}
     for drawn in of_what_is_known(results.folder):
-        if drawn.known:
+        if drawn.known and drawn.task in arrived:  # else what is "known" is guessed
             known, right = drawn.known, drawn.right
             yield f"{drawn.task}, {drawn.mode}: of {known} known in words, {right} are drawn right"
     inverse = found.get("attribute -> name")
