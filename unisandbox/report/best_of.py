@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LEGEND = (
-    "single: each sample's first generation. best of n: the first one that the verifier accepts, scored by the "
-    "judge; where both are the same, the share in which any of n is right: no score of the model."
+    "single: each sample's first generation. best of n: the first one that the verifier accepts, scored by "
+    "the judge; where both are the same, the share in which any of n is right: no score of the model."
 )
 
 
