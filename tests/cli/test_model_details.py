@@ -49,7 +49,7 @@ def test_what_must_be_given_is_said(capsys: Out) -> None:
     out = capsys.readouterr().out
     assert rows(out)["path"] == ["path", "must", "be", "given"]
     assert rows(out)["layout"] == ["unisandbox|published", "unisandbox"]
-    assert out.endswith("\nunisandbox run --models folder:path=...\n")
+    assert out.endswith("\nunisandbox run --judges openai --models folder:path=...\n")
 
 
 def test_models_of_other_plugins_and_several_at_once(capsys: Out) -> None:
