@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from unisandbox.backend import TrainSpec
-from unisandbox.report.progress import Display
+from unisandbox.cli.run import shown_run
+from unisandbox.cli.stars import told
 from unisandbox.report.stars import COLUMNS, row
 from unisandbox.report.table import texts_as
 from unisandbox.training.stars import CONTROLS, Pipeline, Stars, StarsOptions
@@ -43,7 +45,8 @@ def taught(given: argparse.Namespace, seed: int) -> Stars:
         seed=seed,
     )
     folder = given.folder / f"{given.family}-{seed}"
-    return Pipeline(options, folder, progress=Display, told=lambda text: print(text, file=sys.stderr)).run()
+    run = partial(shown_run, quiet=False)
+    return Pipeline(options, folder, run=run, told=told).run()
 
 
 def main() -> None:

@@ -15,11 +15,10 @@ from unisandbox.loading import (
     Precision,
     checkpoint,
     device_label,
-    device_named,
     digest,
-    needed,
     number_format,
     one_line,
+    placed,
     versions,
 )
 from unisandbox.records import Fields
@@ -75,10 +74,7 @@ class Vlm(ModelJudge):
         from transformers.utils import logging
 
         place = checkpoint(NAME, model, "config.json")
-        onto = {"device_map": device_map} if device_map else {}
-        if device_map:
-            needed(NAME, "accelerate", f"device_map={device_map}")
-        target = None if device_map else device_named(NAME, device)
+        target, onto = placed(NAME, device, device_map)
         logging.set_verbosity_error()
         with one_line(NAME, model):
             processor: Any = AutoProcessor

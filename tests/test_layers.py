@@ -16,7 +16,7 @@ PACKAGE = Path(unisandbox.__file__).parent
 PLUGIN_FOLDERS = ("tasks", "model_backends", "judges")
 
 LAYERS = (
-    "errors",
+    "errors files",
     "world.vocabulary world.people",
     "records",
     "modes prompts yaml_file",

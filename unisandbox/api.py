@@ -230,13 +230,17 @@ def new_folder(options: RunOptions) -> Path:
 def latest_folder() -> Path:
     """Return the newest run under ``runs/``; raises UsageError when there is none."""
     found = sorted(RUNS.glob(f"*/{RUN}"), key=lambda path: path.stat().st_mtime)
-    begun = [path for path in found if (path.parent / GENERATIONS).stat().st_size]
-    found = begun or found  # a model that could not be loaded leaves a run in which nothing was asked
+    # a model that could not be loaded leaves a run in which nothing was asked
+    found = [path for path in found if not _is_empty(path.parent / GENERATIONS)] or found
     if not found:
         raise UsageError(
             f"There is no run under {RUNS}/ yet. Name a run folder, or start one: unisandbox run"
         )
     return found[-1].parent
+
+
+def _is_empty(log: Path) -> bool:
+    return log.exists() and not log.stat().st_size
 
 
 def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from unisandbox.calibration import Known
 from unisandbox.errors import UsageError, unknown
 from unisandbox.modes import MODES
+from unisandbox.results import matches, words_of
 from unisandbox.stats import SEED, Accuracy, Estimate, bootstrap, share
 from unisandbox.trials import Trials, read_trials
 
@@ -126,11 +126,7 @@ class Attribution:
         """Return the cells whose ``task`` (or family), ``model`` or ``judge`` match a glob."""
 
         def keep(cell: Causes) -> bool:
-            words = {"task": (cell.task, cell.family), "model": (cell.model,), "judge": (cell.judge,)}
-            return all(
-                not globs or any(fnmatchcase(word, glob) for word in words[name] for glob in globs)
-                for name, globs in patterns.items()
-            )
+            return all(matches(globs, *words_of(cell, name)) for name, globs in patterns.items())
 
         return Attribution(self.folder, tuple(filter(keep, self.cells)))
 

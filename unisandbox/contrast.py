@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unisandbox.errors import UsageError
+from unisandbox.results import matches, words_of
 from unisandbox.stats import (
     cluster_bootstrap,
     holm,
@@ -133,7 +133,7 @@ def contrasted(
     found = []
     for one, other in _same_models(*tables):
         for mode in dict.fromkeys(mode for mode, _ in one.passed):
-            if _matches(mode, patterns.get("mode", ())):
+            if matches(patterns.get("mode", ()), mode):
                 found += list(_same_judges(one, other, mode, patterns.get("judge", ())))
     if not found:
         raise UsageError(f"{first} and {second} have no task, mode, model and judge in common to compare.")
@@ -159,17 +159,9 @@ def as_family(contrasts: Iterable[Contrast]) -> list[Contrast]:
     return [replace(contrast, corrected=corrected.get(id(contrast))) for contrast in found]
 
 
-def _matches(word: str, globs: Sequence[str]) -> bool:
-    return not globs or any(fnmatchcase(word, glob) for glob in globs)
-
-
 def _chosen(tables: Sequence[Trials], patterns: Mapping[str, Sequence[str]]) -> list[Trials]:
     tasks, models = patterns.get("task", ()), patterns.get("model", ())
-    return [
-        one
-        for one in tables
-        if (_matches(one.task, tasks) or _matches(one.family, tasks)) and _matches(one.model, models)
-    ]
+    return [one for one in tables if matches(tasks, *words_of(one, "task")) and matches(models, one.model)]
 
 
 def _same_models(first: Sequence[Trials], second: Sequence[Trials]) -> Iterator[tuple[Trials, Trials]]:
@@ -185,7 +177,7 @@ def _same_judges(one: Trials, other: Trials, mode: str, globs: Sequence[str]) ->
     alone = len(mine) == len(theirs) == 1
     for judge in mine:
         for their in theirs:
-            if (judge == their or alone) and _matches(judge, globs):
+            if (judge == their or alone) and matches(globs, judge):
                 model, who = _both(one.model, other.model), _both(judge, their)
                 contrast = _compared(one, other, (mode, judge), (mode, their), mode, model, who)
                 if judge != their:

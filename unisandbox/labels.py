@@ -17,8 +17,8 @@ import orjson
 
 from unisandbox.errors import RunFolderError, UsageError
 from unisandbox.records import Fields
-from unisandbox.run_log import GENERATIONS, IMAGES, VERDICTS, read_lines
-from unisandbox.stats import Estimate, cohens_kappa, wilson
+from unisandbox.run_log import GENERATIONS, VERDICTS, pictures_in, read_lines
+from unisandbox.stats import Estimate, cohens_kappa, ratio
 
 LABELS, EXPORT = "labels.jsonl", "calibrate.jsonl"
 CHOICES = ("yes", "no", "unsure")
@@ -124,17 +124,16 @@ def standings(folder: Path) -> list[Standing]:
 
 def _standing(judge: str, labels: Mapping[str, str], said: Mapping[str, str]) -> Standing:
     pairs = [(labels[name], verdict) for name, verdict in said.items()]
-    same, n = sum(a == b for a, b in pairs), len(pairs)
     table = {(a, b): pairs.count((a, b)) for a in ("yes", "no") for b in ("yes", "no")}
     first, second = zip(*pairs, strict=True)
-    return Standing(judge, n, Estimate(same / n, *wilson(same, n), n), cohens_kappa(first, second), table)
+    agreed = ratio([a == b for a, b in pairs], list(said))
+    return Standing(judge, len(pairs), agreed, cohens_kappa(first, second), table)
 
 
 def _judged(folder: Path) -> Iterator[tuple[Question, str, str]]:
     """Yield every verdict about a picture that is there: the question, the judge, the outcome."""
     pictures = {line["key"]: line.get("image") for line in read_lines(folder / GENERATIONS, warn=False)}
-    images = folder / IMAGES
-    there = {path.name for path in images.iterdir()} if images.is_dir() else set()
+    there = pictures_in(folder)
     verdicts = {(line["key"], line["judge"]): line for line in read_lines(folder / VERDICTS, warn=False)}
     for (key, judge), line in verdicts.items():
         if (image := pictures.get(key)) in there:

@@ -117,6 +117,18 @@ def device_named(who: str, name: str) -> torch.device:
     return device
 
 
+def placed(who: str, device: str, device_map: str | None) -> tuple[torch.device | None, dict[str, str]]:
+    """Return where a model of transformers is put once it is loaded, and what to load it with.
+
+    With a ``device_map`` it is spread by loading, and put nowhere. Raises UsageError for a device that is not
+    there, BackendError where spreading it needs a package.
+    """
+    if device_map is None:
+        return device_named(who, device), {}
+    needed(who, "accelerate", f"device_map={device_map}")
+    return None, {"device_map": device_map}
+
+
 def precision(dtype: Precision, device: torch.device | None) -> Precision:
     """Return the number format for a device: on a CPU, ``auto`` is float32, which is fastest there.
 

@@ -58,6 +58,16 @@ class Cell:
         return not self.note
 
 
+def matches(globs: Sequence[str], *words: str) -> bool:
+    """Whether one of the words matches one of the globs; without globs, any does."""
+    return not globs or any(fnmatchcase(word, glob) for word in words for glob in globs)
+
+
+def words_of(cell: Any, column: str) -> Sequence[str]:
+    """Return what a cell can be chosen by in a column: a task by its family too."""
+    return (cell.task, cell.family) if column == "task" else (getattr(cell, column),)
+
+
 _NOTHING = Score(None, None, None, 0, 0, None, None, {})
 
 
@@ -84,11 +94,7 @@ class Results:
         """
 
         def keep(cell: Cell) -> bool:
-            for name, globs in patterns.items():
-                words = [cell.task, cell.family] if name == "task" else [getattr(cell, name)]
-                if globs and not any(fnmatchcase(word, glob) for word in words for glob in globs):
-                    return False
-            return True
+            return all(matches(globs, *words_of(cell, name)) for name, globs in patterns.items())
 
         return Results(self.folder, tuple(cell for cell in self.cells if keep(cell)), self.finished)
 

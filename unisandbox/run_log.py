@@ -26,6 +26,7 @@ import filelock
 import orjson
 
 from unisandbox.errors import RunFolderError
+from unisandbox.files import whole
 from unisandbox.matrix import Ask, Trial
 from unisandbox.records import Finish, Generation, Image, Outcome, Verdict
 from unisandbox.scores import CODES
@@ -188,10 +189,9 @@ class RunLog:
             raise _unwritable(self.folder, error) from None
 
     def _write_whole(self, path: Path, data: bytes) -> None:
-        beside = path.with_name(f".{path.name}.part")
         try:
-            beside.write_bytes(data)
-            os.replace(beside, path)
+            with whole(path) as beside:
+                beside.write_bytes(data)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
 
@@ -321,6 +321,12 @@ def _check_shape(name: str, value: Any) -> None:
         for key, kind in _SHAPES[name].items():
             if not isinstance(value.get(key), kind):
                 raise ValueError(f"the key {key!r} is missing or not {kind.__name__}")
+
+
+def pictures_in(folder: Path) -> set[str]:
+    """Return the names of the pictures that are there."""
+    images = folder / IMAGES
+    return {path.name for path in images.iterdir()} if images.is_dir() else set()
 
 
 def read_lines(path: Path, *, warn: bool = True) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LogitsProcessorList
 
 from unisandbox.errors import BackendError, UsageError
-from unisandbox.loading import Precision, checkpoint, device_named, digest, needed, one_line, precision
+from unisandbox.loading import Precision, checkpoint, digest, needed, one_line, placed, precision
 from unisandbox.model_backends.any_to_any.rows import Inputs
 from unisandbox.model_backends.any_to_any.sampling import Grid, Guided
 from unisandbox.records import Turn
@@ -34,7 +35,7 @@ class Sampling:
     top_k: int | None = None
 
 
-class Family:
+class Family(ABC):
     """One model with its processor; what the families share."""
 
     guidance: ClassVar[float]
@@ -61,13 +62,13 @@ class Family:
         images = [image.pil() for turn in turns for image in turn.images]
         return self._put_in(self._conversation(turns), **({"images": images} if images else {}))
 
+    @abstractmethod
     def picture(self, turns: Sequence[Turn]) -> Inputs:
         """Return what is put in, a row of it, for the model to go on with a picture."""
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, inputs: Mapping[str, Tensor], seeds: Sequence[int]) -> Tensor:
         """Return pictures (rows, height, width, 3), as the model was taught them (normalised)."""
-        raise NotImplementedError
 
     def pixels(self, pictures: Tensor) -> Tensor:
         """Undo what the image processor does to pictures: return bytes (rows, height, width, 3)."""
@@ -89,27 +90,27 @@ class Family:
         ended = torch.isin(tokens, ends).nonzero().flatten().tolist()
         return torch.cat([tokens[: ended[0] if ended else None].long(), ends[:1]])
 
+    @abstractmethod
     def codes(self, picture: PilImage) -> Tensor:
         """Return the tokens (length,) of a picture, as they should follow ``picture(turns)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unprompted(self, inputs: Inputs) -> Tensor:
         """Return the tokens (1, length) that guidance puts in the place of ``picture(turns)``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def core(self) -> torch.nn.Module:
         """The transformer between embeddings and heads."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def heads(self) -> tuple[torch.nn.Module, ...]:
         """What gives the scores of words, and of pictures where their tokens are no words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embedded(self, tokens: Tensor, drawn: Tensor) -> Tensor:
         """Return the embeddings (rows, length, width) of tokens; ``drawn`` are those of pictures."""
-        raise NotImplementedError
 
     def _normalised(self, picture: PilImage, width: int, height: int) -> Tensor:
         """Return a picture (1, 3, height, width) as the model was taught them; undone by ``pixels``."""
@@ -315,8 +316,7 @@ def load(
 ) -> Family:
     """Load a model from a folder or the hub; for the options and errors see the factory."""
     place = checkpoint(NAME, model, "config.json")
-    if device_map is not None:
-        needed(NAME, "accelerate", f"device_map={device_map}")
+    target, onto = placed(NAME, device, device_map)
     with one_line(NAME, model):
         kind = AutoConfig.from_pretrained(place, revision=revision).model_type
     if kind not in FAMILIES:
@@ -324,8 +324,6 @@ def load(
             f"{NAME}: model={model} is of the kind {kind!r}, which does not draw. Of what transformers "
             f"holds, {' and '.join(FAMILIES)} read and draw."
         )
-    onto = {"device_map": device_map} if device_map else {}
-    target = None if device_map else device_named(NAME, device)
     with one_line(NAME, model):
         processor = AutoProcessor.from_pretrained(place, revision=revision)
         loaded = AutoModelForImageTextToText.from_pretrained(

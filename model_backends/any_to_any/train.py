@@ -37,6 +37,7 @@ from torch.nn.utils.rnn import pad_sequence
 from unisandbox.backend import TrainSpec
 from unisandbox.batching import free, out_of_memory
 from unisandbox.errors import BackendError, UsageError, unknown
+from unisandbox.files import whole
 from unisandbox.loading import needed
 from unisandbox.model_backends.any_to_any.families import NAME, Family
 from unisandbox.model_backends.any_to_any.rows import Inputs
@@ -353,10 +354,8 @@ class Training:
             options=replace(_WHOLE, ignore_frozen_params=True),
         )
         if self._accelerator.is_main_process:
-            with _one_line("written", self._out):
-                beside = self._out / f".{STATE}.part"
+            with _one_line("written", self._out), whole(self._out / STATE) as beside:
                 torch.save({"weights": weights, "optimizer": optimizer, "step": done}, beside)
-                beside.replace(self._out / STATE)
 
     def _write(self) -> None:
         """Write the student, beside and then in its place; the checkpoint goes."""
@@ -445,9 +444,8 @@ def _refuse_another(out: Path, plan: Mapping[str, Any]) -> None:
 def _write_down(out: Path, plan: Mapping[str, Any]) -> None:
     with _one_line("written", out):
         out.mkdir(parents=True, exist_ok=True)
-        beside = out / f".{PLAN}.part"
-        beside.write_text(json.dumps(plan, indent=1) + "\n")
-        beside.replace(out / PLAN)
+        with whole(out / PLAN) as beside:
+            beside.write_text(json.dumps(plan, indent=1) + "\n")
 
 
 def _options(family: Family, spec: TrainSpec, out: Path) -> Mapping[str, str]:

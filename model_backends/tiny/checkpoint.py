@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unisandbox.errors import BackendError
+from unisandbox.files import whole
 from unisandbox.model_backends.tiny.network import Network, Shape
 from unisandbox.model_backends.tiny.patches import Patches
 from unisandbox.model_backends.tiny.words import Words
@@ -64,14 +64,11 @@ def save(
         "words": json.dumps(model.words.known),
         "notes": json.dumps(notes),
     }
-    beside = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, beside, metadata)
-        beside.replace(path)
+        with whole(path) as beside:
+            save_file(tensors, beside, metadata)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
         raise BackendError(
             f"{path} cannot be written ({error}). The last one written stands: free some space, or choose "
             "another folder, and run the same command."

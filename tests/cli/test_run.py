@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.support_backends import Painter
 from tests.support_run import lines, run_words
 from tests.support_run import plugins as plugins
 from tests.support_run import words as words
+from unisandbox.api import latest_folder
 from unisandbox.cli import main
 from unisandbox.records import Generation, Request
 from unisandbox.results import load_run
@@ -261,6 +263,23 @@ def test_resume_takes_the_latest_run(monkeypatch: pytest.MonkeyPatch, capsys: Ou
     capsys.readouterr()
     assert main(["resume", "--quiet"]) == 0
     assert "Saved in runs/a" in capsys.readouterr().err
+
+
+def test_a_run_in_which_nothing_was_asked_is_not_the_latest(capsys: Out) -> None:
+    """As one whose model could not be loaded; and a copy without its logs is a run like any other."""
+    assert main([*RUN[:-1], "runs/good"]) == 0
+    about = Path("runs/good/run.json").read_bytes()
+    for name in ("begun", "copied"):
+        Path("runs", name).mkdir()
+        Path("runs", name, "run.json").write_bytes(about)
+    Path("runs/begun/generations.jsonl").touch()
+    for place, name in enumerate(("good", "copied", "begun")):
+        os.utime(Path("runs", name, "run.json"), (place, place))
+    assert latest_folder() == Path("runs/copied")
+    Path("runs/copied/run.json").unlink()
+    assert latest_folder() == Path("runs/good")
+    Path("runs/good/run.json").unlink()
+    assert latest_folder() == Path("runs/begun")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from unisandbox.api import run
-from unisandbox.cli.stars import at_least, display, new_folder, told, train_spec
+from unisandbox.cli.run import progress
+from unisandbox.cli.stars import at_least, new_folder, told, train_spec
 from unisandbox.report.table import legend, rich_table
 from unisandbox.results import Results
 from unisandbox.training import injection
@@ -31,8 +32,8 @@ def inject(arguments: argparse.Namespace) -> int:
     out = arguments.out or new_folder(Path("inject"))
 
     def execute(**given: Any) -> Results:
-        with display(arguments)() as progress:
-            return run(progress=progress, **given)
+        with progress(arguments.quiet) as shown:
+            return run(progress=shown, **given)
 
     found = injection.inject(options, out, execute, told, quiet=arguments.quiet)
     if not all(results.finished for results in found):

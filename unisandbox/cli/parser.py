@@ -112,6 +112,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_filters(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Declare what ``cli.filters`` reads."""
+    for name in names:
+        parser.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+
+
 def _command(commands: Any, name: str, function: str, summary: str, epilog: str = "") -> Parser:
     parser: Parser = commands.add_parser(name, help=summary, description=summary, epilog=epilog)
     parser.set_defaults(command=function, parser=parser)
@@ -294,8 +300,7 @@ def _add_show(commands: Any) -> None:
         "examples:\n  unisandbox show\n  unisandbox show runs/night --tasks math_* --format latex\n",
     )
     show.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
-    for name in ("tasks", "modes", "models", "judges"):
-        show.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    _add_filters(show, "tasks", "modes", "models", "judges")
     show.add_argument(
         "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
     )
@@ -413,8 +418,7 @@ def _add_attribute(commands: Any) -> None:
         "  unisandbox attribute runs/night --samples --format csv\n",
     )
     attribute.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
-    for name in ("tasks", "models", "judges"):
-        attribute.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    _add_filters(attribute, "tasks", "models", "judges")
     attribute.add_argument(
         "--accuracy",
         nargs="+",
@@ -445,8 +449,7 @@ def _add_compare(commands: Any) -> None:
     )
     compare.add_argument("run", type=Path, metavar="RUN", help="run folder that the others are held against")
     compare.add_argument("others", type=Path, nargs="*", metavar="RUN", help="run folders")
-    for name in ("tasks", "modes", "models", "judges"):
-        compare.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    _add_filters(compare, "tasks", "modes", "models", "judges")
     compare.add_argument(
         "--fail-if-worse",
         type=float,
@@ -597,8 +600,7 @@ def _add_plot(commands: Any) -> None:
     plot.add_argument(
         "--columns", type=int, choices=[1, 2], default=1, help="columns of the paper it spans (default: 1)"
     )
-    for name in ("tasks", "models", "judges"):
-        plot.add_argument(f"--{name}", nargs="+", default=[], metavar="GLOB", help=f"only these {name}")
+    _add_filters(plot, "tasks", "models", "judges")
 
 
 def _add_view(commands: Any) -> None:

@@ -84,9 +84,13 @@ def _too_few(options: RunOptions) -> str:
 
 
 def _execute(options: RunOptions, arguments: argparse.Namespace) -> int:
-    with progress(arguments.quiet) as shown:
-        results = execute(options, progress=shown)
-    return _report(results, options, page=not arguments.no_report)
+    return _report(shown_run(options, arguments.quiet), options, page=not arguments.no_report)
+
+
+def shown_run(options: RunOptions, quiet: bool) -> Results:
+    """Run what the options say, and show what is going on."""
+    with progress(quiet) as shown:
+        return execute(options, progress=shown)
 
 
 @contextmanager

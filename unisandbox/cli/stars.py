@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from unisandbox.api import execute, make_options
+from unisandbox.api import make_options
 from unisandbox.backend import TrainSpec
+from unisandbox.cli.run import shown_run
 from unisandbox.contrast import between_runs
 from unisandbox.errors import UsageError
 from unisandbox.report import contrasts as contrast_report
@@ -41,8 +42,8 @@ def all_(arguments: argparse.Namespace) -> int:
         spec=train_spec(arguments),
     )
     out = arguments.out or new_folder()
-    pipeline = Pipeline(options, out, progress=display(arguments), told=told, quiet=arguments.quiet)
-    found = pipeline.run()
+    run = partial(shown_run, quiet=arguments.quiet)
+    found = Pipeline(options, out, run=run, told=told, quiet=arguments.quiet).run()
     if not found.finished:
         told(f"Stopped before the end. The same command with --out {out} goes on.")
         return 130
@@ -73,9 +74,7 @@ def sample(arguments: argparse.Namespace) -> int:
     """Draw candidates for training prompts."""
     options = _sampling(arguments)
     run = stars.candidate_run(options, options.model, options.tasks, arguments.out)
-    with _shown(arguments) as progress:
-        results = execute(run, progress=progress)
-    if not results.finished:
+    if not shown_run(run, arguments.quiet).finished:
         told("Stopped before the end. The same command goes on.")
         return 130
     drawn = pool.read_candidates(arguments.out)
@@ -141,10 +140,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         options = make_options(
             {"modes": MODES, **given, "models": (getattr(arguments, name),), "out": out / name}
         )
-        with _shown(arguments) as progress:
-            if not execute(options, progress=progress).finished:
-                told(f"Stopped before the end. The same command with --out {out} goes on.")
-                return 130
+        if not shown_run(options, arguments.quiet).finished:
+            told(f"Stopped before the end. The same command with --out {out} goes on.")
+            return 130
     Console().print(contrast_report.rich_table(between_runs(out / "before", out / "after")))
     told(f"Saved in {out}")
     return 0
@@ -184,29 +182,6 @@ def at_least(least: int, arguments: argparse.Namespace, name: str) -> Any:
 def new_folder(under: Path = FOLDER) -> Path:
     """Return a new folder, named by the time."""
     return under / time.strftime("%Y%m%d-%H%M%S")
-
-
-def display(arguments: argparse.Namespace) -> Callable[[], Any]:
-    """Return what shows a run."""
-    from unisandbox.report.progress import Display
-
-    return Quiet if arguments.quiet else Display
-
-
-def _shown(arguments: argparse.Namespace) -> Any:
-    return display(arguments)()
-
-
-class Quiet:
-    """A display that shows nothing, as a context manager."""
-
-    def __enter__(self) -> Any:
-        from unisandbox.runner import Silent
-
-        return Silent()
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def told(message: str) -> None:

@@ -20,7 +20,7 @@ from unisandbox.labels import Standing, standings
 from unisandbox.modes import MODES
 from unisandbox.results import Results, load_run
 from unisandbox.rubric import say
-from unisandbox.run_log import GENERATIONS, IMAGES, RUN, VERDICTS, read_json, read_lines
+from unisandbox.run_log import GENERATIONS, RUN, VERDICTS, pictures_in, read_json, read_lines
 
 Line = Mapping[str, Any]
 
@@ -234,8 +234,7 @@ def _answers(number: int, run: Shown) -> Iterator[tuple[Line, Answer]]:
     verdicts: dict[str, dict[str, Line]] = {}
     for line in read_lines(run.folder / VERDICTS, warn=False):
         verdicts.setdefault(line["key"], {})[line["judge"]] = line
-    images = run.folder / IMAGES
-    there = {path.name for path in images.iterdir()} if images.is_dir() else set()
+    there = pictures_in(run.folder)
     for key, line in last.items():
         if (line["task"], line["mode"], line["model"]) in asked:
             judged = () if line["finish"] == "error" else tuple(verdicts.get(key, {}).values())

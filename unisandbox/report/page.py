@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from unisandbox.attribution import CAUSES
 from unisandbox.errors import RunFolderError, UsageError
+from unisandbox.files import whole
 from unisandbox.modes import MODES
 from unisandbox.report import agreement, causes, charts, contrasts, table
 from unisandbox.report.data import Report, Shown, read_report
@@ -43,7 +44,7 @@ def write_report(folders: Sequence[Path], path: Path | None = None, *, embed: bo
     """Write the page about one run, or several side by side; return where it is.
 
     Pictures are linked where they lie, or, with ``embed``, put into the page. Raises RunFolderError when a
-    folder is no run or the page cannot be written.
+    folder is no run or the page cannot be written, UsageError for a name that is not of a page.
     """
     path = path or folders[0] / REPORT
     if path.suffix.lower() not in (".html", ".htm"):
@@ -51,10 +52,9 @@ def write_report(folders: Sequence[Path], path: Path | None = None, *, embed: bo
     report = read_report(folders)
     bases = [_link(run.folder / IMAGES, path.parent) for run in report.runs]
     text = report_page(report, bases, pictures=dict(_embedded(report)) if embed else {})
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_text(text, encoding="utf-8", errors="replace")  # half a character
-        os.replace(beside, path)
+        with whole(path) as beside:
+            beside.write_text(text, encoding="utf-8", errors="replace")  # half a character
     except OSError as error:
         raise RunFolderError(
             f"{path} cannot be written: {error.strerror or error}. Name another file: -o FILE."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from unisandbox.attribution import CAUSES, attribute
 from unisandbox.calibration import read_calibrations
 from unisandbox.errors import UsageError
 from unisandbox.report import charts
-from unisandbox.results import load_run
+from unisandbox.results import load_run, matches
 from unisandbox.training.stars import load as load_stars
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def attribution(folders: Sequence[Path], width: float, only: Patterns) -> Figure
 def stars(folders: Sequence[Path], width: float, only: Patterns) -> Figure:
     """What an arm of STARS changed: from the score before, hollow, to that after its last stage."""
     rows = [row for folder in folders for row in charts.stars(load_stars(folder), folder.resolve().name)]
-    rows = [row for row in rows if _chosen(row, only)]
+    rows = [row for row in rows if all(matches(globs, getattr(row, name)) for name, globs in only.items())]
     _check(rows, "no task that was evaluated before and after")
     figure, axes = _empty(rows, width, 0.15 * 3 + 0.12)
     for place, row in enumerate(rows):
@@ -148,7 +147,7 @@ def stars(folders: Sequence[Path], width: float, only: Patterns) -> Figure:
 def calibration(folders: Sequence[Path], width: float, only: Patterns) -> Figure:
     """How often judges pass right pictures (sensitivity) and fail wrong ones (specificity), by rubric."""
     rows = [row for folder in folders for found in read_calibrations(folder) for row in charts.rates(found)]
-    rows = [row for row in rows if not only["judge"] or _matches(row.model, only["judge"])]
+    rows = [row for row in rows if matches(only["judge"], row.model)]
     _check(rows, "no judge of that name is calibrated there")
     figure, axes = _empty(rows, width, 0.38)
     for place, row in enumerate(rows):
@@ -162,14 +161,6 @@ def calibration(folders: Sequence[Path], width: float, only: Patterns) -> Figure
     axes.set_xlabel("share judged as they are, 95 % interval")
     _legend(figure, axes, width, ("sensitivity", "specificity"))
     return figure
-
-
-def _matches(word: str, globs: Sequence[str]) -> bool:
-    return any(fnmatchcase(word, glob) for glob in globs)
-
-
-def _chosen(row: charts.StarsRow, only: Patterns) -> bool:
-    return all(not globs or _matches(getattr(row, name), globs) for name, globs in only.items())
 
 
 def _check(rows: Sequence[object], nothing: str) -> None:

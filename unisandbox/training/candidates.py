@@ -19,7 +19,8 @@ from unisandbox.api import plan, saved_options
 from unisandbox.errors import UsageError
 from unisandbox.matrix import Ask
 from unisandbox.records import Example, Fields, Image, Sample
-from unisandbox.run_log import GENERATIONS, IMAGES, VERDICTS, read_lines
+from unisandbox.run_log import GENERATIONS, IMAGES, read_lines
+from unisandbox.trials import read_verdicts
 
 MODE = "cot"
 """How candidates are drawn."""
@@ -70,11 +71,8 @@ def read_candidates(folder: Path, judge: str = "") -> list[Candidate]:
     judges = {label.label for ask in asks for label in ask.judges}
     if judge and judge not in judges:
         raise UsageError(f"{folder} was not judged by {judge!r}. Judges: {', '.join(sorted(judges))}.")
-    verdicts = {
-        line["key"]: line
-        for line in read_lines(folder / VERDICTS)
-        if line["judge"] == (judge or asks[0].judges[0].label)
-    }
+    judge = judge or asks[0].judges[0].label
+    verdicts = {line["key"]: line for line in read_verdicts(folder) if line["judge"] == judge}
     known = {ask.task.name: (ask, {sample.id: sample for sample in ask.samples}) for ask in asks}
     found = {}
     for line in read_lines(folder / GENERATIONS):

@@ -15,6 +15,7 @@ from typing import Any
 import jsonlines
 
 from unisandbox.errors import DataError, UsageError
+from unisandbox.files import whole
 from unisandbox.records import Example, Image
 
 FILE = "examples.jsonl"
@@ -45,10 +46,8 @@ def write(folder: Path, examples: Sequence[tuple[Example, Mapping[str, Any]]]) -
         if example.text is not None:
             line["text"] = example.text
         lines.append({**line, **about})
-    beside = folder / f".{FILE}.part"
-    with jsonlines.open(beside, "w") as file:
+    with whole(folder / FILE) as beside, jsonlines.open(beside, "w") as file:
         file.write_all(lines)
-    beside.replace(folder / FILE)
 
 
 def read(folder: Path) -> list[Example]:
@@ -100,7 +99,6 @@ def write_parquet(folder: Path, examples: Sequence[Example]) -> Path:
             "captions": [json.dumps({"caption": example.prompt}, ensure_ascii=False) for example in drawn],
         }
     )
-    path, beside = folder / PARQUET, folder / f".{PARQUET}.part"
-    pyarrow.parquet.write_table(table, beside)
-    beside.replace(path)
+    with whole(path := folder / PARQUET) as beside:
+        pyarrow.parquet.write_table(table, beside)
     return path

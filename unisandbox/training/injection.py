@@ -17,6 +17,7 @@ from unisandbox.backend import TrainSpec
 from unisandbox.datasets.characters import characters
 from unisandbox.records import Example, Score
 from unisandbox.results import Cell, Results
+from unisandbox.training.stars import train, trainable
 from unisandbox.trials import read_trials
 
 FORWARD, INVERSE = "forward_retrieval", "inverse_search"
@@ -67,7 +68,6 @@ def inject(
 
     ``execute`` runs ``unisandbox.run``'s options. Goes on where it stopped; raises UnisandboxError.
     """
-    from unisandbox.training.stars import train, trainable
 
     def asked(model: str, folder: Path) -> Results:
         told(f"asking: {model}")

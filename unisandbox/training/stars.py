@@ -25,11 +25,14 @@ from unisandbox.backend import Trainable, TrainSpec
 from unisandbox.contrast import Contrast, as_family, contrasted
 from unisandbox.datasets.splits import split_of
 from unisandbox.errors import BackendError, DataError, RunFolderError, UsageError, unknown
-from unisandbox.matrix import Model, named_model
+from unisandbox.files import whole
+from unisandbox.matrix import Matrix, Model, named_model
 from unisandbox.options import RunOptions
 from unisandbox.plugins import installed
 from unisandbox.records import Example
-from unisandbox.runner import Progress, load_backend
+from unisandbox.results import Results
+from unisandbox.run_log import difference
+from unisandbox.runner import load_backend
 from unisandbox.task import Task
 from unisandbox.training import candidates as pool
 from unisandbox.training.candidates import Candidate, Rate, Rule
@@ -139,31 +142,30 @@ class Pipeline:
         options: StarsOptions,
         out: Path,
         *,
-        progress: Callable[[], Any] | None = None,
+        run: Callable[[RunOptions], Results] = execute,
         told: Told = print,
         quiet: bool = False,
     ) -> None:
-        """Check everything that can be known at once; raises UnisandboxError.
-
-        ``progress`` makes the display of a run, a context manager.
-        """
+        """Check everything that can be known at once; raises UnisandboxError."""
         self.options = options
         self.out = out
-        self._progress = progress
+        self._run = run
         self._told = told
         self._quiet = quiet
         trainable(options.model)
-        test = plan(test_run(options, options.model, options.tasks)).tasks
-        train = plan(candidate_run(options, options.model, options.tasks)).tasks
-        self._tasks = [task.name for task in test]
-        for before, after in zip(test, train, strict=True):
+        test = plan(test_run(options, options.model, options.tasks))
+        train = plan(candidate_run(options, options.model, options.tasks))
+        also = plan(test_run(options, options.model, options.also)).asks if options.also else ()
+        self._tasks = [task.name for task in test.tasks]
+        for before, after in zip(test.tasks, train.tasks, strict=True):
             refuse_overlap(before, after)
             for name in options.hold_out:
                 if name not in after.samples[0].fields:
                     raise UsageError(f"hold_out: {unknown('field', name, after.samples[0].fields)}")
-        if options.also:
-            plan(test_run(options, options.model, options.also))
         self.arms = arms(options, self._tasks)
+        self._chance = {(ask.task.name, ask.mode.name): ask.chance.score for ask in (*test.asks, *also)}
+        self._new = {place for place, held_out in self._places(test) if held_out}
+        self._learned = {place for place, held_out in self._places(train) if not held_out}
 
     # --- the whole of it ---
 
@@ -199,17 +201,13 @@ class Pipeline:
         now = json.loads(json.dumps(asdict(self.options)))
         path = self.out / PLAN
         if path.exists():
-            before = json.loads(path.read_text())
-            for name in now:
-                if before.get(name) != now[name]:
-                    raise RunFolderError(
-                        f"{self.out} holds another plan: {name} was {before.get(name)!r} and is now "
-                        f"{now[name]!r}. Choose another --out."
-                    )
+            if found := difference(json.loads(path.read_text()), now):
+                raise RunFolderError(f"{self.out} holds another plan: {found}. Choose another --out.")
             return
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(now, indent=1) + "\n")
+            with whole(path) as beside:
+                beside.write_text(json.dumps(now, indent=1) + "\n")
         except OSError as error:
             raise RunFolderError(f"{self.out}: cannot be written: {error.strerror}.") from None
 
@@ -221,7 +219,7 @@ class Pipeline:
         for task in tasks:
             folder = self.out / "candidates" / f"{start}-{task}"
             self._told(f"drawing candidates: {task}, {student}")
-            if not self._executed(candidate_run(self.options, student, (task,), folder)):
+            if not self._run(candidate_run(self.options, student, (task,), folder)).finished:
                 return None
             drawn += pool.read_candidates(folder)
         return [one for one in drawn if not self._is_held_out(one.fields)]
@@ -250,53 +248,33 @@ class Pipeline:
         self._told(f"evaluating: {model}")
         tasks = (*self._tasks, *self.options.also)
         test = test_run(self.options, model, tasks, folder)
-        return self._executed(test) and self._executed(
-            trained_run(self.options, model, self._tasks, _seen(folder))
-        )
-
-    def _executed(self, options: RunOptions) -> bool:
-        if self._progress is None:
-            return execute(options).finished
-        with self._progress() as display:
-            progress: Progress = display
-            return execute(options, progress=progress).finished
+        trained = trained_run(self.options, model, self._tasks, _seen(folder))
+        return self._run(test).finished and self._run(trained).finished
 
     def _is_held_out(self, fields: Mapping[str, Any]) -> bool:
         return any(split_of(str(fields[name])) == "test" for name in self.options.hold_out)
+
+    def _places(self, matrix: Matrix) -> Iterator[tuple[tuple[str, str], bool]]:
+        """Yield task and id of every sample, and whether it is held out."""
+        for ask in matrix.asks:
+            for sample in ask.samples:
+                yield (ask.task.name, sample.id), self._is_held_out(sample.fields)
 
     # --- the table ---
 
     def _lines(self, arm: str, stage: int, after: Path) -> Iterator[Line]:
         """Yield what changed, on test samples, on those with held-out values, and on trained prompts."""
-        options = self.options
         before = self.out / "before"
-        asks = plan(test_run(options, options.model, (*self._tasks, *options.also))).asks
-        chance = {(ask.task.name, ask.mode.name): ask.chance.score for ask in asks}
-        held = {
-            (ask.task.name, sample.id)
-            for ask in asks
-            for sample in ask.samples
-            if ask.task.name in self._tasks and self._is_held_out(sample.fields)
-        }
-        for contrast in contrasted(before, after, {}):
-            yield Line(arm, stage, "test", contrast, chance[contrast.task, contrast.mode])
-        if held:
-            new = f"test, new {'/'.join(options.hold_out)}"
-            for contrast in contrasted(before, after, {}, lambda task, sample: (task, sample) in held):
-                yield Line(arm, stage, new, contrast, chance[contrast.task, contrast.mode])
-        learned = self._learned()
-        for contrast in contrasted(_seen(before), _seen(after), {}, lambda *sample: sample in learned):
-            yield Line(arm, stage, "trained", contrast, chance[contrast.task, contrast.mode])
-
-    def _learned(self) -> set[tuple[str, str]]:
-        """Return the training samples that nothing holds out."""
-        asks = plan(trained_run(self.options, self.options.model, self._tasks)).asks
-        return {
-            (ask.task.name, sample.id)
-            for ask in asks
-            for sample in ask.samples
-            if not self._is_held_out(sample.fields)
-        }
+        tables = {"test": contrasted(before, after, {})}
+        if self._new:
+            new = f"test, new {'/'.join(self.options.hold_out)}"
+            tables[new] = contrasted(before, after, {}, lambda *sample: sample in self._new)
+        tables["trained"] = contrasted(
+            _seen(before), _seen(after), {}, lambda *sample: sample in self._learned
+        )
+        for on, contrasts in tables.items():
+            for one in contrasts:
+                yield Line(arm, stage, on, one, self._chance[one.task, one.mode])
 
 
 def _seen(folder: Path) -> Path:
@@ -314,7 +292,8 @@ def save(found: Stars) -> None:
         "rates": {name: [asdict(rate) for rate in rates] for name, rates in found.rates.items()},
         "lines": [asdict(line) for line in found.lines],
     }
-    (found.folder / TABLE).write_text(json.dumps(value, indent=1) + "\n")
+    with whole(found.folder / TABLE) as beside:
+        beside.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def load(folder: Path) -> Stars:
