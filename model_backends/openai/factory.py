@@ -11,15 +11,16 @@ from pydantic import Field
 from unisandbox.backend import Backend
 from unisandbox.errors import UsageError
 from unisandbox.hookspecs import Ability
-from unisandbox.model_backends.openai.preset import Preset, Size, preset
+from unisandbox.model_backends.openai.preset import PRESETS, Preset, Size, preset
 from unisandbox.specs import checked_options
 
 Thinking = Literal["native", "two-calls"]
+Known = Annotated[str, Field(examples=sorted(path.stem for path in PRESETS.glob("*.yaml")))]
 
 
 def openai(
     *,
-    preset: str | None = None,
+    preset: Known | None = None,
     base_url: str | None = None,
     model: str | None = None,
     api_key_env: str | None = None,

@@ -63,7 +63,8 @@ def test_judges_lists_judges_and_rubrics(capsys: Out) -> None:
     out, err = capsys.readouterr()
     assert row("reader", out) == ["reader", "any", "text", "reads", "the", "red", "channel", "support"]
     assert row("sprite", out)[:3] == ["sprite", "sandbox", "sandbox"]
-    assert row("object_count", out)[1:4] == ["The", "number", "of"] and err == ""
+    assert row("object_count", out)[1:4] == ["The", "number", "of"]
+    assert err == "\nThe options of one judge: unisandbox judges show NAME\n"
 
 
 def test_plugins_lists_all_that_is_installed(capsys: Out) -> None:

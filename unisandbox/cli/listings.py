@@ -51,6 +51,7 @@ def judges(arguments: argparse.Namespace) -> int:
         [name, str(YamlFile(rubrics.path(name)).data.get("description", ""))] for name in sorted(rubrics)
     ]
     _print(["rubric", ""], described)
+    print("\nThe options of one judge: unisandbox judges show NAME", file=sys.stderr)
     return 0
 
 

@@ -233,7 +233,7 @@ def _add_listings(commands: Any) -> None:
         )
     tasks.set_defaults(patterns=[])
     _add_models(commands)
-    _command(commands, "judges", "listings:judges", "list judges, what they read, and rubrics")
+    _add_judges(commands)
     _command(commands, "plugins", "listings:plugins", "list plugins: status, version and error of each")
     _command(commands, "version", "version:version", "print the version")
 
@@ -249,9 +249,23 @@ def _add_models(commands: Any) -> None:
     actions = models.add_subparsers(metavar="ACTION")
     _command(actions, "list", "listings:models", "list model backends and what they can do")
     show = _command(
-        actions, "show", "model_details:show_model", "one model: abilities, options with their defaults, help"
+        actions, "show", "details:show_model", "one model: abilities, options with their defaults, help"
     )
     show.add_argument("names", nargs="+", metavar="MODEL", help="names, as `unisandbox models` lists them")
+
+
+def _add_judges(commands: Any) -> None:
+    judges = _command(
+        commands,
+        "judges",
+        "listings:judges",
+        "list judges, what they read, and rubrics; show the options of one",
+        "examples:\n  unisandbox judges\n  unisandbox judges show vlm\n",
+    )
+    actions = judges.add_subparsers(metavar="ACTION")
+    _command(actions, "list", "listings:judges", "list judges, what they read, and rubrics")
+    show = _command(actions, "show", "details:show_judge", "one judge: what it reads, options, help")
+    show.add_argument("names", nargs="+", metavar="JUDGE", help="names, as `unisandbox judges` lists them")
 
 
 def _add_data(commands: Any) -> None:

@@ -1,4 +1,4 @@
-"""``unisandbox models show``: what can be said to a model, taken from its code."""
+"""``unisandbox models show``, ``judges show``: what can be said to one, taken from its code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from tests.support_run import plugins as plugins
 from unisandbox.cli import main
-from unisandbox.cli.model_details import takes
+from unisandbox.cli.details import takes
 
 Out = pytest.CaptureFixture[str]
 
@@ -64,6 +64,22 @@ def test_an_unknown_model(capsys: Out) -> None:
     assert capsys.readouterr().err.startswith("error: Unknown model 'orcale'. Did you mean 'oracle'?")
 
 
+def test_a_judge(capsys: Out) -> None:
+    assert main(["judges", "show", "vlm", "rules"]) == 0
+    vlm, rules = capsys.readouterr().out.split("\n\nrules  ")
+    assert vlm.splitlines()[1].startswith("reads any; plugin unisandbox-judges, ")
+    assert rows(vlm)["matcher"] == ["rules|model", "rules"]
+    assert rules.splitlines()[1].startswith("reads text; default for text; plugin ")
+    assert rules.endswith("\nunisandbox run --judges rules\n")
+    assert main(["judges", "show", "vml"]) == 2
+    assert "Unknown judge 'vml'. Did you mean 'vlm'?" in capsys.readouterr().err
+
+
+def test_presets_are_named(capsys: Out) -> None:
+    assert main(["models", "show", "openai"]) == 0
+    assert {"bagel,", "qwen-image,"} <= set(rows(capsys.readouterr().out)["preset"])
+
+
 def test_the_list_is_still_there(capsys: Out) -> None:
     assert main(["models"]) == main(["models", "list"]) == 0
     assert capsys.readouterr().out.count("fails only where it is told to") == 2
@@ -79,6 +95,7 @@ def test_the_list_is_still_there(capsys: Out) -> None:
         (Annotated[int, Field(ge=64, multiple_of=16)] | None, "whole number >= 64, a multiple of 16"),
         (Annotated[float, annotated_types.Gt(0)], "number > 0"),
         (Annotated[str, "a note"], "text"),
+        (Annotated[str, Field(examples=["one", "two"])] | None, "such as one, two"),
         (Path, "path"),
         (complex, "complex"),
     ],
