@@ -171,7 +171,7 @@ def test_25_failures_in_a_row_end_it() -> None:
     found: list[Item] = []
     patience = Patience("it", BackendError, 1)
     with pytest.raises(
-        BackendError, match=r"^it: 25 requests in a row failed, stopped.*is bad.*same command"
+        BackendError, match=r"^it: 25 requests in a row failed, stopped.*is bad.*What is done is kept"
     ):
         for item in answered(Line(bad="".join("0")), [MANY[0]], failed, patience):
             found.append(item)

@@ -177,7 +177,7 @@ def test_a_second_ctrl_c_ends_at_once(slow: str, runs: Runs) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)  # far less than the pause
     assert process.returncode == 130
-    assert "Interrupted. What is done is kept: run the same command to go on." in err
+    assert "Interrupted. What is done is kept. To go on: unisandbox resume " in err
     assert "Traceback" not in err
     assert orjson.loads((stopped.folder / "results.json").read_bytes())["finished"] is False
     assert whole.finish(modes=["answer"]).returncode == 0
@@ -187,7 +187,7 @@ def test_a_second_ctrl_c_ends_at_once(slow: str, runs: Runs) -> None:
 
 def test_a_second_process_is_refused_and_the_first_goes_on(runs: Runs) -> None:
     run = runs["both"]
-    with run.started(pause=0.05, modes=["answer"]) as process:
+    with run.started(pause=0.2, modes=["answer"]) as process:
         run.wait_for_calls(process, 1)
         second = run.finish("resume", "run")
         assert second.returncode == 2
@@ -195,5 +195,5 @@ def test_a_second_process_is_refused_and_the_first_goes_on(runs: Runs) -> None:
             second.stderr
             == "error: run: another process is writing this run. Wait for it, or choose another --out.\n"
         )
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "Saved in run" in err

@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from unisandbox.backend import describe
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
-from unisandbox.matrix import Matrix, resolve
+from unisandbox.matrix import JudgeChoice, Matrix, Model, named_model, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
@@ -134,27 +134,35 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
     tasks = with_data(tasks, options.data)
     for task in tasks:
         task.validate()
-    return resolve(
-        tasks,
-        plugins,
-        models=options.models,
-        judges=options.judges,
-        modes=("all",) if options.attribution else options.modes,
-        seed=options.seed,
-        repeats=options.repeats,
-        limit=options.limit,
-    )
+    try:
+        return resolve(
+            tasks,
+            plugins,
+            models=options.models,
+            judges=options.judges,
+            modes=("all",) if options.attribution else options.modes,
+            seed=options.seed,
+            repeats=options.repeats,
+            limit=options.limit,
+        )
+    except UsageError:  # an option that a model does not have is to be mended before what follows from it
+        for fault in _faults("model", [named_model(text, plugins) for text in options.models]):
+            raise fault from None
+        raise
 
 
 def unbuildable(matrix: Matrix) -> Iterator[UsageError]:
     """Yield what is wrong with the models and judges named: a factory that cannot be imported, an option."""
-    for what, chosen in (("model", matrix.models), ("judge", matrix.judges)):
-        for one in chosen:
-            options = {key: value for key, value in one.spec.options.items() if key != "draws"}
-            try:
-                checked_options(f"{what} {one.spec.name!r}", one.entry.load(), options)
-            except UsageError as error:
-                yield error
+    yield from _faults("model", matrix.models)
+    yield from _faults("judge", matrix.judges)
+
+
+def _faults(what: str, chosen: Iterable[Model | JudgeChoice]) -> Iterator[UsageError]:
+    for one in chosen:
+        try:
+            checked_options(f"{what} {one.spec.name!r}", one.entry.load(), one.options)
+        except UsageError as error:
+            yield error
 
 
 def execute(options: RunOptions, *, progress: Progress | None = None) -> Results:
@@ -231,7 +239,7 @@ def latest_folder() -> Path:
     """Return the newest run under ``runs/``; raises UsageError when there is none."""
     found = sorted(RUNS.glob(f"*/{RUN}"), key=lambda path: path.stat().st_mtime)
     # a model that could not be loaded leaves a run in which nothing was asked
-    found = [path for path in found if not _is_empty(path.parent / GENERATIONS)] or found
+    found = [path for path in found if not nothing_asked(path.parent)] or found
     if not found:
         raise UsageError(
             f"There is no run under {RUNS}/ yet. Name a run folder, or start one: unisandbox run"
@@ -239,8 +247,10 @@ def latest_folder() -> Path:
     return found[-1].parent
 
 
-def _is_empty(log: Path) -> bool:
-    return log.exists() and not log.stat().st_size
+def nothing_asked(folder: Path) -> bool:
+    """Whether a run has not begun to ask; a copy of one without its log has."""
+    log = folder / GENERATIONS
+    return not folder.exists() or (log.exists() and not log.stat().st_size)
 
 
 def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:

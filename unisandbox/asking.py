@@ -50,7 +50,7 @@ class Patience:
         if self._in_a_row >= self.GIVE_UP:
             raise self._kind(
                 f"{self._who}: {self._in_a_row} requests in a row failed, stopped. The last one: {reason}. "
-                "What is done is kept: put it right and run the same command."
+                "What is done is kept."
             )
 
 

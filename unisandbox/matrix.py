@@ -38,10 +38,14 @@ class Model:
         return self.spec.label
 
     @property
+    def options(self) -> dict[str, str]:
+        """What its factory is called with."""
+        return {key: value for key, value in self.spec.options.items() if key != "draws"}
+
+    @property
     def does(self) -> frozenset[str]:
         """What it can do, with its options."""
-        options = {key: value for key, value in self.spec.options.items() if key != "draws"}
-        return frozenset(self.entry.abilities(options))
+        return frozenset(self.entry.abilities(self.options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,11 @@ class JudgeChoice:
 
     spec: Spec
     entry: JudgeEntry
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What its factory is called with."""
+        return self.spec.options
 
     @property
     def label(self) -> str:

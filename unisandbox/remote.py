@@ -227,7 +227,7 @@ class Remote:
             if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout"):
                 return self._kind(
                     f"{self._who}: no server answers at {self.base_url}: {error.__cause__ or said}. Start "
-                    "it, or name another with base_url=.... What is done is kept: the same command goes on."
+                    "it, or name another with base_url=.... What is done is kept."
                 )
             slow = isinstance(error, openai.APITimeoutError)
             return RequestError(

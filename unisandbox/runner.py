@@ -280,8 +280,7 @@ class Runner:
 
 def load_backend(model: Model) -> Backend:
     """Build a model's backend; raises UsageError for bad options, BackendError when it cannot be loaded."""
-    options = {key: value for key, value in model.spec.options.items() if key != "draws"}
-    backend = _load(f"model {model.spec.name!r}", model.entry.load(), options, BackendError)
+    backend = _load(f"model {model.spec.name!r}", model.entry.load(), model.options, BackendError)
     if not isinstance(backend, Backend):
         raise BackendError(f"The factory of model {model.spec.name!r} returned no backend: {backend!r}.")
     return backend
@@ -290,7 +289,7 @@ def load_backend(model: Model) -> Backend:
 def load_judge(choice: JudgeChoice) -> Judge:
     """Build a judge; raises UsageError for bad options, JudgeError when it cannot be loaded."""
     spec = choice.spec
-    judge = _load(f"judge {spec.name!r}", choice.entry.load(), spec.options, JudgeError)
+    judge = _load(f"judge {spec.name!r}", choice.entry.load(), choice.options, JudgeError)
     if not isinstance(judge, Judge):
         raise JudgeError(f"The factory of judge {spec.name!r} returned no judge: {judge!r}.")
     return judge

@@ -122,6 +122,7 @@ def test_a_dead_model_is_one_message_and_exit_code_1(monkeypatch: pytest.MonkeyP
     assert error.startswith(
         "error: painter: 25 requests in a row failed, stopped. The last one: TimeoutError"
     )
+    assert error.endswith("What is done is kept. To go on: unisandbox resume run")
     assert "Traceback" not in err and len(lines("generations.jsonl")) == 25
 
 
@@ -148,7 +149,7 @@ def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys: 
     with monkeypatch.context() as patch:
         patch.setattr(Painter, "generate", interrupted)
         assert main([*RUN, "--modes", "answer"]) == 130
-    assert "Interrupted. What is done is kept: run the same command to go on." in capsys.readouterr().err
+    assert "Interrupted. What is done is kept. To go on: unisandbox resume " in capsys.readouterr().err
     assert main([*RUN, "--modes", "answer"]) == 0
 
 
@@ -319,3 +320,10 @@ def test_the_same_command_goes_on() -> None:
         assert main([*RUN, "--modes", "answer"]) == 0
     assert Path("run/results.json").read_bytes() == Path("whole/results.json").read_bytes()
     assert len(lines("generations.jsonl")) == 6
+
+
+def test_an_option_that_a_model_lacks_comes_before_the_judge_that_it_lacks(capsys: Out) -> None:
+    assert main(["run", "--tasks", "math_1", "--models", "diffusers:modle=x"]) == 2
+    assert capsys.readouterr().err.startswith("error: model 'diffusers': Unknown option 'modle'.")
+    assert main(["run", "--tasks", "math_1", "--models", "diffusers:model=x"]) == 2
+    assert capsys.readouterr().err.startswith("error: No judge is the default for the pictures of 'diffus")

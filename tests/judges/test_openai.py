@@ -314,7 +314,7 @@ def test_a_server_that_only_fails_stops_the_run_and_the_same_command_goes_on(
     (whole,) = judged(server, "whole", spec, limit=60)
     server.faults = ["", "", ""]
     server.always = "503"
-    with pytest.raises(JudgeError, match=r"judge openai: 25 requests in a row failed.*503.*same command"):
+    with pytest.raises(JudgeError, match=r"judge openai: 25 requests in a row failed.*503.*is kept"):
         judged(server, "run", spec, limit=60)
     outcomes = {sample: line["outcome"] for sample, line in by_sample("verdicts.jsonl").items()}
     assert 25 <= list(outcomes.values()).count("error") < 60
@@ -330,7 +330,7 @@ def test_a_server_that_goes_away_ends_judging_with_one_clear_line() -> None:
     with serving(models=("sandbox",)) as gone:
         judge = judging(gone, retries=0)
         assert observed(judge, picture("cup"))[0].error is None
-    with pytest.raises(JudgeError, match=r"^judge openai: no server answers at .*the same command goes on"):
+    with pytest.raises(JudgeError, match=r"^judge openai: no server answers at .*What is done is kept"):
         observed(judge, picture("cup"), picture("hat"))
     judge.close()
 

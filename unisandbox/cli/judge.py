@@ -9,7 +9,7 @@ from rich.console import Console
 from unisandbox.api import judge_again, latest_folder, make_options
 from unisandbox.calibration import correct, fit_from
 from unisandbox.cli.run import commonest_error, progress, write_page
-from unisandbox.cli.show import print_results
+from unisandbox.cli.show import print_contrasts, print_results
 from unisandbox.specs import parse_spec
 
 
@@ -26,7 +26,9 @@ def judge(arguments: argparse.Namespace) -> int:
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     errors.print(f"Saved in {folder}")
     write_page(folder, errors)
-    if not results.finished:
+    if results.finished:
+        print_contrasts(results)
+    else:
         errors.print(f"{folder} is not finished; what it has is judged. To go on: unisandbox resume {folder}")
     if own.coverage < least:
         again = shlex.join(["unisandbox", "judge", str(folder), "--judges", *labels])

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from unisandbox.api import execute, latest_folder, make_options, plan, saved_options, unbuildable
+from unisandbox.api import (
+    execute,
+    latest_folder,
+    make_options,
+    new_folder,
+    nothing_asked,
+    plan,
+    saved_options,
+    unbuildable,
+)
 from unisandbox.calibration import Fit, correct, fit_from
-from unisandbox.cli.show import print_results
-from unisandbox.errors import UsageError, unknown
+from unisandbox.cli.show import print_contrasts, print_results
+from unisandbox.errors import BackendError, JudgeError, UsageError, unknown
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.names import Name
 from unisandbox.results import Results
@@ -84,7 +94,17 @@ def _too_few(options: RunOptions) -> str:
 
 
 def _execute(options: RunOptions, arguments: argparse.Namespace) -> int:
-    return _report(shown_run(options, arguments.quiet), options, page=not arguments.no_report)
+    folder = options.out or new_folder(options)
+    try:
+        results = shown_run(replace(options, out=folder), arguments.quiet)
+    except (BackendError, JudgeError) as error:
+        if nothing_asked(folder):
+            raise
+        raise type(error)(f"{error} To go on: unisandbox resume {folder}") from error
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. What is done is kept. To go on: unisandbox resume {folder}", file=sys.stderr)
+        return 130
+    return _report(results, options, page=not arguments.no_report)
 
 
 def shown_run(options: RunOptions, quiet: bool) -> Results:
@@ -118,7 +138,7 @@ def _report(results: Results, options: RunOptions, *, page: bool) -> int:
     if not results.finished:
         errors.print(f"Stopped before the end. To go on: unisandbox resume {results.folder}")
         return 130
-    _print_contrasts(results)
+    print_contrasts(results)
     if options.best_of:
         _print_best(results)
     if options.attribution:
@@ -142,21 +162,6 @@ def write_page(folder: Path, errors: Console) -> None:
         errors.print(f"warning: no report: {error}")
     else:
         errors.print(Text.assemble("Look at it: ", (str(path), f"link {path.resolve().as_uri()}")))
-
-
-def _print_contrasts(results: Results) -> None:
-    """Print what thinking first changes, where both modes were asked."""
-    if not {"direct", "cot"} <= {cell.mode for cell in results if cell.supported}:
-        return
-    from unisandbox.contrast import between_modes
-    from unisandbox.report.contrasts import LEGEND
-    from unisandbox.report.contrasts import rich_table as contrast_table
-
-    if contrasts := between_modes(results.folder):
-        print()
-        console = Console()
-        console.print(contrast_table(contrasts, console.width))
-        Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 
 def _print_best(results: Results) -> None:

@@ -37,6 +37,8 @@ def show(arguments: argparse.Namespace) -> int:
         print_agreement(chosen, arguments.format)
     elif arguments.format == "table":
         print_results(chosen, known)
+        if results.finished and len(chosen.cells) == len(results.cells):
+            print_contrasts(results)
     else:
         print(export(chosen, arguments.format))
         print_notes(known)
@@ -50,6 +52,21 @@ def print_results(results: Results, known: Fit) -> None:
     print_notes(known)
     if found := agreements(results):
         _print_tables(found)
+
+
+def print_contrasts(results: Results) -> None:
+    """Print what thinking first changes, where both modes were asked."""
+    if not {"direct", "cot"} <= {cell.mode for cell in results if cell.supported}:
+        return
+    from unisandbox.contrast import between_modes
+    from unisandbox.report.contrasts import LEGEND
+    from unisandbox.report.contrasts import rich_table as contrast_table
+
+    if contrasts := between_modes(results.folder):
+        print()
+        console = Console()
+        console.print(contrast_table(contrasts, console.width))
+        Console(stderr=True, highlight=False).print(LEGEND, style="dim")
 
 
 def print_notes(known: Fit) -> None:
