@@ -17,7 +17,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from unisandbox.catalog import Catalog
-from unisandbox.datasets.arithmetic import UNCOUNTED
+from unisandbox.datasets.arithmetic import UNCOUNTED, VOICES, Expression, facts, spoken, written
 from unisandbox.datasets.characters import (
     FAVOURITE_QUESTIONS,
     HOME,
@@ -48,19 +48,19 @@ ROWS = 30_000
 """Rows of each arithmetic and mapping task."""
 
 SHARES = {
-    "render": 0.15,
+    "render": 0.14,
     "render_portrait": 0.03,
-    "after_thought": 0.09,
+    "after_thought": 0.08,
     "open_number": 0.05,
     "open_symbol": 0.03,
     "open_person": 0.02,
     "caption": 0.05,
-    "math": 0.27,
-    "operation": 0.05,
-    "mapping": 0.13,
-    "rules": 0.03,
+    "math": 0.30,
+    "operation": 0.08,
+    "mapping": 0.11,
+    "rules": 0.02,
     "echo": 0.01,
-    "people": 0.09,
+    "people": 0.08,
 }
 """Of the documents of the first training, how many are of each sort."""
 
@@ -68,9 +68,9 @@ OPENING = {"echo": 0.35, "rules": 0.25, "mapping": 0.2, "operation": 0.1, "rende
 """The same at the very beginning, so that it learns to look things up before anything else. With the other
 shares from the start it had not learned to after 1,400 steps, and took one of two objects at random."""
 
-TEXT_REPLAY = {"people": 0.72, "math": 0.11, "mapping": 0.11, "operation": 0.06}
-"""What is repeated while examples in words are taught: no pictures, so that what they change in pictures is
-known to come from words."""
+TEXT_REPLAY = {"people": 0.66, "math": 0.1, "mapping": 0.1, "operation": 0.06, "caption": 0.08}
+"""What is repeated while examples in words are taught: no picture is learned, so that what changes in pictures
+is known to come from words."""
 
 REQUESTS = (
     "Draw {}, and nothing else.",
@@ -300,7 +300,7 @@ class Writer:
         return document
 
     def _math(self, draws: Random) -> Document:
-        return self._worked(draws, self._material.math(draws), silent=0.6)
+        return self._worked(draws, self._material.math(draws), silent=0.75)
 
     def _mapping(self, draws: Random) -> Document:
         return self._worked(draws, self._material.mapping(draws), silent=0.35)
@@ -347,13 +347,19 @@ class Writer:
         return self.exchange(row.question, row.thought, THINK)
 
     def _operation(self, draws: Random) -> Document:
-        """Return single operations with their results, of which the results are to be learned."""
+        """Return single operations with their results, of which the results are to be learned.
+
+        Half of the time it is one, in the words that questions have for it.
+        """
+        if draws.random() < 0.5:
+            one = draws.choice(self._material.operations)
+            return self.exchange(spoken(one, draws.choice(VOICES), draws), str(one.value))
         document = Document()
         document.add([USER, THINK], learn=False)
         for _ in range(8):
-            question, result = draws.choice(self._material.operations)
-            document.add(self.words.tokens(f"{question} ="), learn=False)
-            document.add(self.words.tokens(f"{result}"), learn=True)
+            one = draws.choice(self._material.operations)
+            document.add(self.words.tokens(f"{written(one, said=True)} ="), learn=False)
+            document.add(self.words.tokens(f"{one.value}"), learn=True)
             document.add(self.words.tokens("."), learn=False)
         return document
 
@@ -412,7 +418,7 @@ class Material:
 
     def math(self, draws: Random) -> Row:
         """Return a row of a math task."""
-        return draws.choice(self._levels("math", draws, (0.25, 0.4, 0.35)))
+        return draws.choice(self._levels("math", draws, (0.4, 0.35, 0.25)))
 
     def mapping(self, draws: Random) -> Row:
         """Return a row of a mapping task."""
@@ -483,9 +489,13 @@ class Material:
         }
 
     @cached_property
-    def operations(self) -> Sequence[tuple[str, int]]:
-        """Every operation that can occur, as thoughts write it, with its result."""
-        return list(_operations())
+    def operations(self) -> Sequence[Expression]:
+        """The operations that questions can lead to: all up to 50; up to 99 with a result up to 5."""
+        return [
+            Expression(value, operator, tuple(map(Expression, operands)))
+            for operator, operands, value in facts(99)
+            if value <= (50 if max(operands) <= 50 else 5)
+        ]
 
     def steps(self, draws: Random) -> str:
         """Return the steps of a correct thought about something else, without its conclusion."""
@@ -499,8 +509,8 @@ class Material:
     def _remark(self, draws: Random) -> str:
         choice = draws.random()
         if choice < 0.4:
-            question, result = draws.choice(self.operations)
-            return f"{question} = {result}."
+            one = draws.choice(self.operations)
+            return f"{written(one, said=True)} = {one.value}."
         if choice < 0.8:
             rule: str = draws.choice(self.mapping(draws).fields["rules"])
             return rule.partition(": ")[2]
@@ -543,26 +553,6 @@ def _say_person(fields: Fields) -> str:
     return str(fields["name"] if "names" in fields else fields["resolved"])
 
 
-def _operations() -> Iterator[tuple[str, int]]:
-    """Yield the operations that questions can lead to: all up to 50; up to 99 with a result up to 5."""
-    for a in range(1, 100):
-        if a > 1 and (root := round(a**0.5)) ** 2 == a:
-            yield f"√{a}", root
-        for b in range(1, 100):
-            results = {
-                f"{a} + {b}": a + b,
-                f"{a} - {b}": a - b,
-                f"{a} * {b}": a * b if a > 1 and b > 1 else 0,
-                f"{a} / {b}": a // b if b > 1 and a % b == 0 else 0,
-                f"{a} modulo {b}": a % b if 1 < b < a else 0,
-                f"{a}^{b}": a**b if a > 1 and 1 < b < 6 else 0,
-            }
-            for question, result in results.items():
-                most = 50 if max(a, b) <= 50 else 5
-                if 1 <= result <= most:
-                    yield question, result
-
-
 def vocabulary_texts(material: Material) -> Iterator[str]:
     """Yield texts that hold every word the model is to know."""
     for rows in (*material.reasoning.values(), *material.people.values()):
@@ -582,7 +572,6 @@ def vocabulary_texts(material: Material) -> Iterator[str]:
             for kind in kinds().values()
             for word in (kind.plural, with_article(kind.name), kind.category)
         ),
-        *map(str, range(100)),
     ]
     for text in everything:
         yield from (text,) * 3

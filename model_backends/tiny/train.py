@@ -63,7 +63,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 5500
+    steps: int = 5000
     batch: int = 16
     """Rows of LENGTH tokens in each stream of a step."""
     muon_rate: float = MUON_RATE
