@@ -2,8 +2,9 @@
 
 So any invented name can be read and written without a new embedding, and what holds of the digits of one
 number holds of those of another: with a token for each number it computed with those it had practised, and
-hardly with others. The last digit of a number is the token that it is alone. Case, spacing and quotes (brackets
-like these [ ] are some) do not count: what is quoted is followed at once by what is said of it.
+hardly with others. The last digit of a number is the token that it is alone.
+Case, spacing and quotes (brackets like these [ ] are some) do not count: what is quoted is followed at once
+by what is said of it.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class Words:
 
     def unknown(self, text: str) -> list[str]:
         """Return the words that are spelled for want of a token, except those with a capital: names."""
-        pieces = {piece for piece in _PIECE.findall(text) if piece.lower() == piece and piece[0] not in digits}
+        pieces = {
+            piece for piece in _PIECE.findall(text) if piece.lower() == piece and piece[0] not in digits
+        }
         return sorted(piece for piece in pieces - _ALONE if piece not in self._number)
 
 

@@ -308,7 +308,7 @@ def _shares(operator: str, operations: int) -> Iterator[tuple[int, ...]]:
 
 @cache
 def facts(limit: int) -> Sequence[tuple[str, tuple[int, ...], int]]:
-    """Return operator, operands and value of every operation that does some work, all of them up to a limit."""
+    """Return operator, operands and value of every operation up to a limit that does some work."""
     numbers = range(1, limit + 1)
     pairs = [(x, y) for x in numbers for y in numbers]
     proper = [(x, y) for x, y in pairs if x > 1 and y > 1]

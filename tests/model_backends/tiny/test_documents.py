@@ -11,6 +11,7 @@ import pytest
 from tests.support_tiny import codebook, material, writer
 from unisandbox.backend import TrainSpec
 from unisandbox.catalog import Catalog
+from unisandbox.datasets.arithmetic import written
 from unisandbox.datasets.cast import invented
 from unisandbox.model_backends.tiny.documents import (
     FEW,
@@ -147,13 +148,20 @@ def test_a_thought_before_a_picture_says_nothing_of_it_but_its_conclusion() -> N
     assert same / total < 0.3
 
 
-def test_teaching_people_shows_no_picture() -> None:
+def test_teaching_people_teaches_no_picture() -> None:
+    """Those of captions are read only, and what is asked about them names nobody."""
     taught = Writer(writer().words, codebook(), material(), lessons())
+    asked = {text(taught.words.tokens(one)) for prompts in material().captions.values() for one in prompts}
     draws = Random(3)
+    captions = 0
     for _ in range(500):
         document = taught.write(draws, teaching(lessons(), TrainSpec()).shares)
-        assert DRAW not in document.tokens
-        assert max(document.tokens) < len(writer().words)
+        learned = [token for token, learned in zip(document.tokens, document.learned, strict=True) if learned]
+        assert max(learned) < len(taught.words)
+        if DRAW in document.tokens:
+            captions += 1
+            assert text(next(tokens for kind, tokens, _ in parts(document) if kind == DRAW)) in asked
+    assert captions > 10
 
 
 def test_no_test_question_and_no_test_name_is_in_any_document() -> None:
@@ -214,12 +222,23 @@ def test_thoughts_about_sums_are_right() -> None:
 
 
 def test_operations_are_right_and_their_results_learned() -> None:
-    for question, result in material().operations:
-        said = question.replace("modulo", "%").replace("^", "**")
-        said = re.sub(r"√(\d+)", r"\1**0.5", said)
-        assert eval(said) == result
-    (document,) = documents("operation")[:1]
-    assert sum(document.learned) == text(document.tokens).count("=") > 1
+    for one in material().operations:
+        said = written(one).replace("^", "**")
+        said = re.sub(r"sqrt\((\d+)\)", r"\1**0.5", said)
+        assert eval(said) == one.value
+    together = [found for found in documents("operation") if "=" in text(found.tokens)]
+    assert 0.4 < len(together) / len(documents("operation")) < 0.6
+    for document in together[:20]:
+        results = re.findall(r"= (\d+)", text(document.tokens))
+        assert sum(document.learned) == sum(map(len, results)) and len(results) > 1
+
+
+def test_single_operations_are_said_in_the_voices_of_questions() -> None:
+    asked = [
+        text(next(parts(one))[1]).lower() for one in documents("operation") if "=" not in text(one.tokens)
+    ]
+    for words in ("start with", "the remainder of", "modulo", " - "):
+        assert any(words in question for question in asked), words
 
 
 def test_a_caption_says_what_is_there() -> None:
