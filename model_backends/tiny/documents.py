@@ -69,8 +69,8 @@ OPENING = {"echo": 0.35, "rules": 0.25, "mapping": 0.2, "operation": 0.1, "rende
 shares from the start it had not learned to after 1,400 steps, and took one of two objects at random."""
 
 TEXT_REPLAY = {"people": 0.66, "math": 0.1, "mapping": 0.1, "operation": 0.06, "caption": 0.08}
-"""What is repeated while examples in words are taught. No picture is learned, so that what changes in pictures
-comes from words; captions are among it because without them the model came to misdescribe portraits."""
+"""What is repeated while examples in words are taught. No picture is learned, so that what changes in them
+comes from words; captions are there because without them the model came to misdescribe portraits."""
 
 REQUESTS = (
     "Draw {}, and nothing else.",
