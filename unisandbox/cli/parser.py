@@ -654,6 +654,7 @@ INJECT_EXAMPLES = """\
 examples:
   unisandbox inject --model tiny:variant=base --out taught
   unisandbox inject --model tiny:variant=base --in-context --out told     the upper bound: told, not taught
+  unisandbox inject --people 10 --by pair --steps 60 --out pairs          two people a student, as published
 """
 
 
@@ -800,6 +801,12 @@ def _add_inject(commands: Any) -> None:
         "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
     )
     parser.add_argument("--people", type=int, default=64, metavar="N", help="how many (default: 64)")
+    parser.add_argument(
+        "--by",
+        choices=("all", "person", "pair"),
+        default="all",
+        help="whom a student is taught: everyone (default), or, as published, one or two people each",
+    )
     parser.add_argument(
         "--in-context", action="store_true", help="put what is known into the prompt; no training"
     )
