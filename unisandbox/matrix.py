@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ class Ask:
     samples: tuple[Sample, ...]
     repeats: int
     seed: int
+    chances: dict[tuple[str, str], Guess] = field(default_factory=dict, compare=False, repr=False)
+    """What is known by (task, mode), shared by the models of a matrix."""
 
     @property
     def label(self) -> str:
@@ -113,10 +115,13 @@ class Ask:
         """How many units there are."""
         return max(self.unit_of) + 1
 
-    @cached_property
+    @property
     def chance(self) -> Guess:
         """What the best trivial strategy scores on these samples."""
-        return self.task.chance(self.mode.name, self.samples)
+        key = self.task.name, self.mode.name
+        if key not in self.chances:
+            self.chances[key] = self.task.chance(self.mode.name, self.samples)
+        return self.chances[key]
 
     def trial(self, index: int) -> Trial:
         """Return a trial by its number.
@@ -222,16 +227,17 @@ def resolve(
         raise UsageError("No model is named. They are listed by: unisandbox models")
     asks: list[Ask] = []
     unsupported: list[Unsupported] = []
+    chances: dict[tuple[str, str], Guess] = {}
+    samples = {task.name: _first_units(task.samples, limit) for task in tasks}
     for model in chosen_models:
         for task in tasks:
-            samples = _first_units(task.samples, limit)
             for mode in (MODES[name] for name in MODES if name in wanted and name in task.modes):
                 if gap := lacking(mode, model.does):
                     reason = f"the model does not: {', '.join(ABILITIES[a] for a in sorted(gap))}"
                     unsupported.append(Unsupported(task.name, task.family, mode.name, model.label, reason))
                     continue
                 chosen = _judges_for(mode, model, chosen_judges, plugins)
-                asks.append(Ask(task, mode, model, chosen, samples, repeats, seed))
+                asks.append(Ask(task, mode, model, chosen, samples[task.name], repeats, seed, chances))
     if not asks:
         raise UsageError(_nothing_to_do(tasks, wanted, unsupported))
     return Matrix(tuple(asks), tuple(unsupported), tuple(added), seed, repeats, limit)
