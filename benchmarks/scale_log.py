@@ -2,10 +2,10 @@
 
 Run:  python benchmarks/scale_log.py [--models 11] [--out DIR]
 
-Models that answer at once, with one and the same small picture, are asked the eight reasoning and knowledge tasks
-in all modes with four repeats: 94,128 trials a model. Every step is an ordinary command in a process of its own;
-reported are its wall and CPU seconds and its peak memory, and, from inside, when the first request came and when
-``results.json`` was there.
+Models that answer at once, with one and the same small picture, are asked the eight reasoning and knowledge
+tasks in all modes with four repeats: 94,128 trials a model. Every step is an ordinary command in a process of
+its own; reported are its wall and CPU seconds and its peak memory, and, from inside, when the first request
+came and when ``results.json`` was there.
 """
 
 from __future__ import annotations
@@ -130,9 +130,7 @@ def measured(words: Sequence[str], environment: dict[str, str]) -> Spent:
     if status:
         raise SystemExit(f"unisandbox {' '.join(words)}: status {status}\n{said}")
     divisor = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return Spent(
-        started, time.time() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / divisor
-    )
+    return Spent(started, time.time() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / divisor)
 
 
 def install_as_plugin(site: Path) -> None:
@@ -155,7 +153,9 @@ def cut(path: Path) -> int:
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", type=int, default=11, metavar="N", help="94,128 trials each (default: 11)")
+    parser.add_argument(
+        "--models", type=int, default=11, metavar="N", help="94,128 trials each (default: 11)"
+    )
     parser.add_argument("--repeats", type=int, default=4, metavar="N", help="a sample (default: 4)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="an empty folder to keep the run in")
     options = parser.parse_args()
@@ -174,7 +174,7 @@ def table(models: int, repeats: int, run: Path, environment: dict[str, str], sta
     print(f"{'step':44} {'wall s':>7} {'CPU s':>7} {'MiB':>6}", flush=True)
     written = measured(words, environment)
     results = (run / "results.json").read_bytes()
-    trials = [cut(run / log) for log in ("generations.jsonl", "verdicts.jsonl")][0]
+    trials = min(cut(run / log) for log in ("generations.jsonl", "verdicts.jsonl"))
     size = sum((run / log).stat().st_size for log in ("generations.jsonl", "verdicts.jsonl")) / 2**20
     written.print(f"{trials:,} trials run, judged, logged")
     again = measured(words, {**environment, STAMPS: str(stamps)})

@@ -36,7 +36,7 @@ LAYERS = (
     "agreement calibration",
     "attribution contrast labels probe best_of",
     "api",
-    "calibrating",
+    "calibrating merging",
     "training",
     "report",
     "view",

@@ -16,7 +16,7 @@ from typing import Any
 from unisandbox.backend import describe
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
-from unisandbox.matrix import Matrix, resolve
+from unisandbox.matrix import Matrix, Shard, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
@@ -69,6 +69,8 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
     share = options.min_coverage
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         raise UsageError(f"min_coverage={options.min_coverage!r}: expected a share from 0 to 1.")
+    if options.shard is not None:
+        Shard.parse(str(options.shard))
     if options.best_of is not None:
         if options.repeats not in (1, options.best_of):
             raise UsageError(
@@ -97,7 +99,7 @@ def judge_again(
     folder = Path(folder)
     run = read_json(folder / RUN)
     before = run["matrix"]["judges"]
-    matrix = plan(_saved(folder, judges=(*before, *judges), tries=tries))
+    matrix = plan(saved(folder, judges=(*before, *judges), tries=tries))
     labels = [parse_spec(text).label for text in judges]
     asks = [(ask, tuple(one for one in ask.judges if one.label in labels)) for ask in matrix.asks]
     added = replace(matrix, asks=tuple(replace(ask, judges=chosen) for ask, chosen in asks))
@@ -134,7 +136,7 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
     tasks = with_data(tasks, options.data)
     for task in tasks:
         task.validate()
-    return resolve(
+    matrix = resolve(
         tasks,
         plugins,
         models=options.models,
@@ -144,6 +146,7 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
         repeats=options.repeats,
         limit=options.limit,
     )
+    return matrix.only(Shard.parse(options.shard)) if options.shard else matrix
 
 
 def unbuildable(matrix: Matrix) -> Iterator[UsageError]:
@@ -185,13 +188,14 @@ def resume(folder: Path, *, progress: Progress | None = None) -> Results:
 
 def saved_options(folder: Path) -> RunOptions:
     """Return the options that a run folder was started with."""
-    options = _saved(folder)
+    options = saved(folder)
     if any(HIDDEN in text for text in (*options.models, *options.judges)):
         raise UsageError(f"{folder}: an option that is a secret is not kept. Give the whole command again.")
     return options
 
 
-def _saved(folder: Path, **changes: Any) -> RunOptions:
+def saved(folder: Path, **changes: Any) -> RunOptions:
+    """Return the options of a run folder, secrets hidden, with changes."""
     options = read_json(folder / RUN)["options"]
     if judge := options.get("calibrate"):
         raise UsageError(f"{folder} is no run but a calibration. To go on: unisandbox calibrate {judge}")

@@ -40,6 +40,11 @@ class RunOptions:
     limit: int | None = _option(
         None, "ask only the first N units (samples, or pairs) of each task", metavar="N"
     )
+    shard: str | None = _option(
+        None,
+        "ask only the I-th of N equal parts of the units; `unisandbox merge` joins their run folders",
+        metavar="I/N",
+    )
     seed: int = _option(0, "decides every generation, whatever the batch size or order")
     data: tuple[str, ...] = _option(
         (), "dataset options of the tasks, such as folder=DIR for published_*", metavar="KEY=VALUE"

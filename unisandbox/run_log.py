@@ -18,7 +18,7 @@ import os
 import shutil
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from operator import itemgetter
 from pathlib import Path
@@ -259,18 +259,18 @@ class RunLog:
 
     def load(self, states: Mapping[tuple[str, str, str], AskState]) -> None:
         """Fill in how far each ask is, and note where its generations lie."""
-        tasks = {state.ask.task.name: state.ask.samples for state in states.values()}
-        numbers = {name: {one.id: i for i, one in enumerate(samples)} for name, samples in tasks.items()}
-        asks = {id_: (state, numbers[state.ask.task.name]) for id_, state in states.items()}
+        trial_of = finder([state.ask for state in states.values()])
         self._places = {}
-        for place, line in _places(self.folder / GENERATIONS, warn=True):
-            if found := _locate(line, asks):
-                state, index = found
-                state.generated[index] = standing(line["finish"], "image" in line)
-                self._places_of(state.ask)[index] = place
+        for place, line in placed_lines(self.folder / GENERATIONS):
+            if found := trial_of(line):
+                ask, index = found
+                states[ask.id].generated[index] = standing(line["finish"], "image" in line)
+                self._places_of(ask)[index] = place
         for line in read_lines(self.folder / VERDICTS):
-            if (found := _locate(line, asks)) and (codes := found[0].verdicts.get(line["judge"])) is not None:
-                codes[found[1]] = CODES[line["outcome"]]
+            if found := trial_of(line):
+                ask, index = found
+                if (codes := states[ask.id].verdicts.get(line["judge"])) is not None:
+                    codes[index] = CODES[line["outcome"]]
 
     def _places_of(self, ask: Ask) -> array[int]:
         if (places := self._places.get(ask.id)) is None:
@@ -347,11 +347,11 @@ def pictures_in(folder: Path) -> set[str]:
 
 def read_lines(path: Path, *, warn: bool = True) -> Iterator[dict[str, Any]]:
     """Yield the log's lines; one that is not fit for use is a warning, and its trial counts as not done."""
-    return (line for _, line in _places(path, warn=warn))
+    return (line for _, line in placed_lines(path, warn=warn))
 
 
-def _places(path: Path, *, warn: bool) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield where each line begins, and the line."""
+def placed_lines(path: Path, *, warn: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield where each line begins, and the line, as ``read_lines`` does."""
     if not path.exists():
         return
     place = 0
@@ -402,18 +402,21 @@ def _trial_fields(ask: Ask, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _locate(
-    line: Mapping[str, Any], asks: Mapping[tuple[str, str, str], tuple[AskState, Mapping[str, int]]]
-) -> tuple[AskState, int] | None:
-    """Return the state of the ask that a line belongs to, and the number of its trial."""
-    found = asks.get((line["task"], line["mode"], line["model"]))
-    if found is None:
-        return None
-    state, numbers = found
-    sample, repeats = numbers.get(line["sample"]), state.ask.repeats
-    if sample is None or line["repeat"] >= repeats:
-        return None
-    return state, sample * repeats + int(line["repeat"])
+def finder(asks: Iterable[Ask]) -> Callable[[Mapping[str, Any]], tuple[Ask, int] | None]:
+    """Return a function from a log line to its ask and the number of its trial; None for none of these."""
+    asks = list(asks)
+    samples = {ask.task.name: ask.samples for ask in asks}
+    numbers = {name: {one.id: number for number, one in enumerate(rows)} for name, rows in samples.items()}
+    known = {ask.id: (ask, numbers[ask.task.name]) for ask in asks}
+
+    def trial_of(line: Mapping[str, Any]) -> tuple[Ask, int] | None:
+        ask, number_of = known.get((line["task"], line["mode"], line["model"]), (None, {}))
+        number = number_of.get(line["sample"])
+        if ask is None or number is None or line["repeat"] >= ask.repeats:
+            return None
+        return ask, number * ask.repeats + int(line["repeat"])
+
+    return trial_of
 
 
 def _mended(line: Mapping[str, Any]) -> Any:

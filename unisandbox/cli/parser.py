@@ -44,6 +44,7 @@ examples:
   unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
   unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python --judges openai
+  unisandbox run --tasks math_* --repeats 4 --shard 1/8 --out runs/night-1
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
@@ -98,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_listings(commands)
     _add_data(commands)
     _add_show(commands)
+    _add_merge(commands)
     _add_judge(commands)
     _add_calibrate(commands)
     _add_attribute(commands)
@@ -321,6 +323,30 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
         help="what `unisandbox calibrate` wrote, of one judge or several; corrected figures then stand "
         "beside the raw ones (default: what fits of runs/calibration/)",
     )
+
+
+def _add_merge(commands: Any) -> None:
+    merge = _command(
+        commands,
+        "merge",
+        "merge:merge_",
+        "join run folders of one matrix, such as the shards of a run",
+        "examples:\n  unisandbox run --shard 1/2 --out runs/night-1   on one machine\n"
+        "  unisandbox run --shard 2/2 --out runs/night-2   on another\n"
+        "  unisandbox merge runs/night-1 runs/night-2 -o runs/night\n\n"
+        "The same again, in any order, or with more runs, adds what is new. What is missing is asked by\n"
+        "`unisandbox resume`.\n",
+    )
+    merge.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders of the same command")
+    merge.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="run folder to write: a new one, or an earlier merge",
+    )
+    merge.add_argument("--no-report", action="store_true", help="write no report.html at the end")
 
 
 def _add_judge(commands: Any) -> None:
