@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unisandbox.hookspecs import RegisterJudge, RegisterModel, hookimpl
+from unisandbox.hookspecs import Ability, RegisterJudge, RegisterModel, hookimpl
 from unisandbox.judge import Case, View
 from unisandbox.records import Generation, Image, Observation, Request, Verdict
 
@@ -88,7 +88,7 @@ class Coin:
 @hookimpl
 def register_models(register: RegisterModel) -> None:
     """Register the model."""
-    does = ("image", "text", "think", "see")
+    does: tuple[Ability, ...] = ("image", "text", "think", "see")
     register("simulated", "scale_log:Simulated", summary="answers at once", does=does)
 
 

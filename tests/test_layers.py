@@ -31,7 +31,7 @@ LAYERS = (
     "stats",
     "scores",
     "asking judging run_log",
-    "options runner remote",
+    "options runner remote storage",
     "results trials",
     "agreement calibration",
     "attribution contrast labels probe best_of",

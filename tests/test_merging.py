@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support_backends import Painter, write_task
-from tests.support_run import lines, run_words
+from tests.support_run import by_sample, lines, run_words
 from tests.support_run import plugins as plugins
 from tests.support_run import words as words
 from unisandbox import merge
@@ -164,7 +164,7 @@ def test_two_answers_to_one_trial_are_a_conflict(words: Path, monkeypatch: pytes
     run_words(out="one")
     monkeypatch.setattr(Painter, "answer", lambda self, request: Generation(request.key, text="else"))
     run_words(out="two")
-    key = lines("generations.jsonl", "one")[0]["key"]
+    key = by_sample("generations.jsonl", "one")["s1"]["key"]
     with pytest.raises(RunFolderError) as error:
         merge(["one", "two"], "merged")
     assert str(error.value) == (

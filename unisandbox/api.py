@@ -23,6 +23,7 @@ from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import GENERATIONS, RESULTS, RUN, RUNS, AskState, RunLog, read_json
 from unisandbox.runner import Progress, Runner, loaded_judges
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
+from unisandbox.storage import is_url, local, working_folder
 from unisandbox.task import Task, with_options
 
 __all__ = ["judge_again", "load_run", "plan", "run"]
@@ -55,7 +56,7 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
     if (out := values.get("out")) is not None:
         if not isinstance(out, (str, Path)):
             raise UsageError(f"out={out!r}: expected a path.")
-        values["out"] = Path(out)
+        values["out"] = out if is_url(out) else Path(out)
     options = RunOptions(**values)
     for name in ("fresh", "attribution"):
         if not isinstance(value := getattr(options, name), bool):
@@ -96,7 +97,7 @@ def judge_again(
     a judge that reads nothing of the run, RunFolderError when its tasks or rubrics are others by now,
     KeyboardInterrupt when the user stopped it; what is judged by then is kept.
     """
-    folder = Path(folder)
+    folder = local(folder)
     run = read_json(folder / RUN)
     before = run["matrix"]["judges"]
     matrix = plan(saved(folder, judges=(*before, *judges), tries=tries))
@@ -108,7 +109,11 @@ def judge_again(
         raise UsageError(
             f"{folder} holds nothing that the judge {min(idle)!r} reads: it reads {' and '.join(reads)} only."
         )
-    with loaded_judges(added.judges) as loaded, RunLog(folder) as log:
+    with (
+        working_folder(folder) as work,
+        loaded_judges(added.judges) as loaded,
+        RunLog(folder, has=work.has) as log,
+    ):
         fix = "Judge it with the tasks and rubrics that it was run with."
         log.begin({**matrix.describe(), "judges": before}, {}, fix)
         options = {**run["options"], "judges": matrix.describe()["judges"]}
@@ -165,8 +170,11 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     matrix = plan(options)
     for fault in unbuildable(matrix):
         raise fault
-    folder = Path(options.out) if options.out else new_folder(options)
-    with loaded_judges(matrix.judges) as judges, RunLog(folder, fresh=options.fresh) as log:
+    with (
+        working_folder(options.out or new_folder(options), fresh=options.fresh) as work,
+        loaded_judges(matrix.judges) as judges,
+        RunLog(folder := work.folder, fresh=options.fresh, has=work.has) as log,
+    ):
         log.begin(matrix.describe(), about(options, matrix))
         for label, judge in judges.items():
             log.note("judges", label, describe(judge))

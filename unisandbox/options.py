@@ -55,8 +55,11 @@ class RunOptions:
     )
     tries: int = _option(3, "attempts at a request before it is recorded as an error")
     min_coverage: float = _option(1.0, "exit with code 3 when less than this share of a cell could be scored")
-    out: Path | None = _option(
-        None, "run folder, continued where it stopped; default: a new one under runs/", metavar="DIR"
+    out: Path | str | None = _option(
+        None,
+        "run folder, continued where it stopped, or a URL that fsspec knows, such as s3://bucket/night; "
+        "default: a new one under runs/",
+        metavar="DIR",
     )
     fresh: bool = _option(False, "start over in --out, deleting what is there")
 

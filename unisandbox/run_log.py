@@ -88,9 +88,15 @@ class AskState:
 class RunLog:
     """One run folder, open for writing. Use as a context manager."""
 
-    def __init__(self, folder: Path, *, fresh: bool = False) -> None:
-        """Create or open the folder and lock it; raises RunFolderError."""
+    def __init__(
+        self, folder: Path, *, fresh: bool = False, has: Callable[[Path], bool] = Path.is_file
+    ) -> None:
+        """Create or open the folder and lock it; raises RunFolderError.
+
+        ``has`` says whether a picture can be read back, and may fetch it.
+        """
         self.folder = folder
+        self._has = has
         try:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(folder / ".lock", blocking=False)
@@ -296,7 +302,7 @@ class RunLog:
         if name := line.get("image"):
             path = self.folder / IMAGES / name
             image = Image(path, path.suffix)  # left on disk: an ask can have more pictures than memory
-            if not path.is_file():
+            if not self._has(path):
                 image, finish, error = None, "error", f"the picture cannot be read back: {name} is gone"
         return Generation(
             line["key"], image, line.get("text"), line.get("thought"), finish, error, line.get("notes", {})
