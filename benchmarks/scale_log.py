@@ -183,6 +183,9 @@ def table(models: int, repeats: int, run: Path, environment: dict[str, str], sta
     again.print("the same command, cut short: all of it")
     replace(again, wall=asked[0] - again.started, cpu=asked[1]).print("   until the first request")
     replace(again, wall=there[0] - asked[0], cpu=there[1] - asked[1]).print("   from there to results.json")
+    merged = run.with_name("merged")
+    measured(["merge", str(run), "-o", str(merged), "--no-report"], environment).print("merge, of one folder")
+    assert (merged / "results.json").read_bytes() == results
     (run / "results.json").unlink()
     measured(["show", str(run)], environment).print("show, from the logs alone")
     measured(["attribute", str(run)], environment).print("attribute")

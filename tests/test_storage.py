@@ -229,13 +229,9 @@ def test_a_run_on_the_local_disk_never_asks_fsspec(words: Path, monkeypatch: pyt
     assert main(["show", "run"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [("nowhere://bucket/night", "Protocol not known: nowhere"), ("foo://", "Protocol not known")],
-)
-def test_a_url_that_nothing_knows(words: Path, url: str, says: str) -> None:
-    with pytest.raises(UsageError, match=f"^{url}: {says}"):
-        run_words(out=url)
+def test_a_url_that_nothing_knows(words: Path) -> None:
+    with pytest.raises(UsageError, match=r"^nowhere://bucket/night: Protocol not known: nowhere"):
+        run_words(out="nowhere://bucket/night")
 
 
 def test_a_url_without_a_run(words: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,7 @@ class Ask:
         """What progress displays call it."""
         return f"{self.task.name} {self.mode.name} {self.model.label}"
 
-    @property
+    @cached_property
     def id(self) -> tuple[str, str, str]:
         """What names it in the log."""
         return self.task.name, self.mode.name, self.model.label

@@ -397,11 +397,12 @@ def _usable(line: Any) -> bool:
 
 
 def _trial_fields(ask: Ask, trial: Trial) -> dict[str, Any]:
+    task, mode, model = ask.id
     return {
         "key": trial.key,
-        "task": ask.task.name,
-        "mode": ask.mode.name,
-        "model": ask.model.label,
+        "task": task,
+        "mode": mode,
+        "model": model,
         "sample": trial.sample.id,
         "unit": trial.sample.unit,
         "repeat": trial.repeat,
