@@ -34,9 +34,6 @@ from unisandbox.run_log import (
 
 FIX = "Choose another -o."
 
-_Cell = tuple[str, ...]
-"""Task, mode, model, and for verdicts the judge."""
-
 
 def merge(runs: Sequence[str | Path], out: str | Path) -> Results:
     """Join run folders of one matrix into the folder ``out``, and return its results.
@@ -58,13 +55,18 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Results:
         )
     if out.is_dir() and not (out / RUN).exists() and any(path.name != ".lock" for path in out.iterdir()):
         raise RunFolderError(f"{out} is not empty, and no run folder: it has no {RUN}. {FIX}")
+    kept: dict[str, _Kept] = {GENERATIONS: {}, VERDICTS: {}}
+    for folder in folders:  # before anything is written: they may not fit together
+        _add_folder(folder, folders, kept, matrix.asks)
     with RunLog(out) as log:
         if log.begin(matrix.describe(), about(options, matrix), FIX):
-            abouts = {out: read_json(out / RUN), **abouts}
+            abouts[out] = read_json(out / RUN)
+            folders.append(out)
             _check_same(abouts)
+            _add_folder(out, folders, kept, matrix.asks)
         log.change(**_sections(abouts))
-        for name in (GENERATIONS, VERDICTS):
-            _join(list(abouts), name, matrix.asks, out)
+        for name, cells in kept.items():
+            _write(out, name, _in_order(cells, matrix.asks), folders)
         states = {ask.id: AskState(ask) for ask in matrix.asks}
         log.load(states)
         results = collect(out, matrix, states)
@@ -141,18 +143,38 @@ def _said(line: Mapping[str, Any]) -> int:
     return hash(tuple(line.get(name) for name in names)) or 1
 
 
-def _join(folders: Sequence[Path], name: str, asks: Sequence[Ask], out: Path) -> None:
-    """Write one log of ``out`` anew, from that of every folder, in the order of the matrix."""
-    kept: dict[_Cell, _Lines] = {}
-    for source, folder in enumerate(folders):
-        for cell, (ask, lines) in _last(folder / name, source, asks).items():
-            _add(lines, kept.setdefault(cell, _Lines.none(ask.trials)), folders, ask, cell)
+_Cell = tuple[str, ...]
+"""Task, mode, model, and for verdicts the judge."""
+_Kept = dict[_Cell, _Lines]
+
+
+def _add_folder(
+    folder: Path, folders: Sequence[Path], kept: Mapping[str, _Kept], asks: Sequence[Ask]
+) -> None:
+    """Choose among what was kept so far and the lines of one folder; raises RunFolderError for a conflict."""
+    for name, cells in kept.items():
+        for cell, (ask, lines) in _last(folder / name, folders.index(folder), asks).items():
+            _add(lines, cells.setdefault(cell, _Lines.none(ask.trials)), folders, ask, cell)
+
+
+def _in_order(cells: _Kept, asks: Sequence[Ask]) -> list[_Lines]:
+    """Return what is kept in the order of the matrix, whatever the order of the folders."""
     order = [cell for ask in asks for cell in (ask.id, *((*ask.id, judge.label) for judge in ask.judges))]
-    with whole(out / name) as beside, beside.open("wb") as file:
-        for source, line in _read([kept[cell] for cell in order if cell in kept], folders, name):
-            if folders[source] != out and (picture := orjson.loads(line).get("image")):
-                _link(folders[source] / IMAGES / picture, out / IMAGES / picture)
-            file.write(line)
+    return [cells[cell] for cell in order if cell in cells]
+
+
+def _write(out: Path, name: str, cells: Sequence[_Lines], folders: Sequence[Path]) -> None:
+    """Write one log anew; the pictures that it names first."""
+    try:
+        with whole(out / name) as beside, beside.open("wb") as file:
+            for source, line in _read(cells, folders, name):
+                if folders[source] != out and (picture := orjson.loads(line).get("image")):
+                    _link(folders[source] / IMAGES / picture, out / IMAGES / picture)
+                file.write(line)
+    except OSError as error:
+        raise RunFolderError(
+            f"{out}: cannot be written: {error.strerror or error}. Free some space, or choose another -o."
+        ) from None
 
 
 def _last(path: Path, source: int, asks: Sequence[Ask]) -> dict[_Cell, tuple[Ask, _Lines]]:

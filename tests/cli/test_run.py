@@ -57,7 +57,8 @@ def test_lists_by_commas_spaces_or_again() -> None:
 
 
 def test_every_option_reaches_the_run() -> None:
-    options = "--modes answer --repeats 2 --limit 3 --seed 7 --batch-size 2 --tries 4 --min-coverage 0.5"
+    options = "--modes answer --repeats 2 --limit 3 --seed 7 --batch-size 2 --tries 4 --min-coverage 0.5 "
+    options += "--shard 1/1"
     assert main([*RUN, *shlex.split(options)]) == 0
     saved = json.loads(Path("run/run.json").read_text())["options"]
     words = {"tasks": ["words.yaml"], "models": ["painter"], "judges": ["reader"], "modes": ["answer"]}
@@ -69,6 +70,7 @@ def test_every_option_reaches_the_run() -> None:
         "include_path": [],
         "attribution": False,
         "best_of": None,
+        "shard": "1/1",
     }
     assert len(lines("generations.jsonl")) == 6
 
