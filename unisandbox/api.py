@@ -16,13 +16,14 @@ from typing import Any
 from unisandbox.backend import describe
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
-from unisandbox.matrix import JudgeChoice, Matrix, Model, named_model, resolve
+from unisandbox.matrix import JudgeChoice, Matrix, Model, Shard, named_model, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import GENERATIONS, RESULTS, RUN, RUNS, AskState, RunLog, read_json
 from unisandbox.runner import Progress, Runner, loaded_judges
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
+from unisandbox.storage import is_url, local, working_folder
 from unisandbox.task import Task, with_options
 
 __all__ = ["judge_again", "load_run", "plan", "run"]
@@ -55,7 +56,7 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
     if (out := values.get("out")) is not None:
         if not isinstance(out, (str, Path)):
             raise UsageError(f"out={out!r}: expected a path.")
-        values["out"] = Path(out)
+        values["out"] = out if is_url(out) else Path(out)
     options = RunOptions(**values)
     for name in ("fresh", "attribution"):
         if not isinstance(value := getattr(options, name), bool):
@@ -69,6 +70,8 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
     share = options.min_coverage
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         raise UsageError(f"min_coverage={options.min_coverage!r}: expected a share from 0 to 1.")
+    if options.shard is not None:
+        Shard.parse(str(options.shard))
     if options.best_of is not None:
         if options.repeats not in (1, options.best_of):
             raise UsageError(
@@ -94,10 +97,10 @@ def judge_again(
     a judge that reads nothing of the run, RunFolderError when its tasks or rubrics are others by now,
     KeyboardInterrupt when the user stopped it; what is judged by then is kept.
     """
-    folder = Path(folder)
+    folder = local(folder)
     run = read_json(folder / RUN)
     before = run["matrix"]["judges"]
-    matrix = plan(_saved(folder, judges=(*before, *judges), tries=tries))
+    matrix = plan(saved(folder, judges=(*before, *judges), tries=tries))
     labels = [parse_spec(text).label for text in judges]
     asks = [(ask, tuple(one for one in ask.judges if one.label in labels)) for ask in matrix.asks]
     added = replace(matrix, asks=tuple(replace(ask, judges=chosen) for ask, chosen in asks))
@@ -106,7 +109,11 @@ def judge_again(
         raise UsageError(
             f"{folder} holds nothing that the judge {min(idle)!r} reads: it reads {' and '.join(reads)} only."
         )
-    with loaded_judges(added.judges) as loaded, RunLog(folder) as log:
+    with (
+        working_folder(folder) as work,
+        loaded_judges(added.judges) as loaded,
+        RunLog(folder, has=work.has) as log,
+    ):
         fix = "Judge it with the tasks and rubrics that it was run with."
         log.begin({**matrix.describe(), "judges": before}, {}, fix)
         options = {**run["options"], "judges": matrix.describe()["judges"]}
@@ -135,7 +142,7 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
     for task in tasks:
         task.validate()
     try:
-        return resolve(
+        matrix = resolve(
             tasks,
             plugins,
             models=options.models,
@@ -149,6 +156,7 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
         for fault in _faults("model", [named_model(text, plugins) for text in options.models]):
             raise fault from None
         raise
+    return matrix.only(Shard.parse(options.shard)) if options.shard else matrix
 
 
 def unbuildable(matrix: Matrix) -> Iterator[UsageError]:
@@ -170,8 +178,11 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     matrix = plan(options)
     for fault in unbuildable(matrix):
         raise fault
-    folder = Path(options.out) if options.out else new_folder(options)
-    with loaded_judges(matrix.judges) as judges, RunLog(folder, fresh=options.fresh) as log:
+    with (
+        working_folder(options.out or new_folder(options), fresh=options.fresh) as work,
+        loaded_judges(matrix.judges) as judges,
+        RunLog(folder := work.folder, fresh=options.fresh, has=work.has) as log,
+    ):
         log.begin(matrix.describe(), about(options, matrix))
         for label, judge in judges.items():
             log.note("judges", label, describe(judge))
@@ -193,13 +204,14 @@ def resume(folder: Path, *, progress: Progress | None = None) -> Results:
 
 def saved_options(folder: Path) -> RunOptions:
     """Return the options that a run folder was started with."""
-    options = _saved(folder)
+    options = saved(folder)
     if any(HIDDEN in text for text in (*options.models, *options.judges)):
         raise UsageError(f"{folder}: an option that is a secret is not kept. Give the whole command again.")
     return options
 
 
-def _saved(folder: Path, **changes: Any) -> RunOptions:
+def saved(folder: Path, **changes: Any) -> RunOptions:
+    """Return the options of a run folder, secrets hidden, with changes."""
     options = read_json(folder / RUN)["options"]
     if judge := options.get("calibrate"):
         raise UsageError(f"{folder} is no run but a calibration. To go on: unisandbox calibrate {judge}")

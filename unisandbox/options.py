@@ -40,6 +40,11 @@ class RunOptions:
     limit: int | None = _option(
         None, "ask only the first N units (samples, or pairs) of each task", metavar="N"
     )
+    shard: str | None = _option(
+        None,
+        "ask only the I-th of N equal parts of the units; `unisandbox merge` joins their run folders",
+        metavar="I/N",
+    )
     seed: int = _option(0, "decides every generation, whatever the batch size or order")
     data: tuple[str, ...] = _option(
         (), "dataset options of the tasks, such as folder=DIR for published_*", metavar="KEY=VALUE"
@@ -50,8 +55,11 @@ class RunOptions:
     )
     tries: int = _option(3, "attempts at a request before it is recorded as an error")
     min_coverage: float = _option(1.0, "exit with code 3 when less than this share of a cell could be scored")
-    out: Path | None = _option(
-        None, "run folder, continued where it stopped; default: a new one under runs/", metavar="DIR"
+    out: Path | str | None = _option(
+        None,
+        "run folder, continued where it stopped, or a URL that fsspec knows, such as s3://bucket/night; "
+        "default: a new one under runs/",
+        metavar="DIR",
     )
     fresh: bool = _option(False, "start over in --out, deleting what is there")
 
