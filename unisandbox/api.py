@@ -73,7 +73,7 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
     parse_executor(str(options.executor))
     gpus = options.gpus_per_replica
     if gpus is not None and not (
-        isinstance(gpus, (int, float)) and 0 <= gpus and (gpus < 1 or gpus % 1 == 0)
+        isinstance(gpus, (int, float)) and gpus >= 0 and (gpus < 1 or gpus % 1 == 0)
     ):
         raise UsageError(f"gpus_per_replica={gpus!r}: expected a share of a GPU, a whole number, or 0.")
     share = options.min_coverage

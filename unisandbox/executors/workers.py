@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,15 +18,17 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
 
-from unisandbox.errors import BackendError, UsageError
+from unisandbox.errors import UsageError
 from unisandbox.executors.pool import Gone, Pool
 from unisandbox.executors.protocol import Shard
 from unisandbox.executors.replica import Report, Server
 from unisandbox.matrix import Model
 from unisandbox.specs import Spec
 
+_VERSION = "import importlib.metadata as m; print(m.version('unisandbox'))"
 PATIENCE = 5.0
 """Seconds that a worker has to let its model go."""
 
@@ -59,8 +62,10 @@ class Workers:
             )
 
     def open(self, model: Model, tries: int, trials: int) -> Pool[Worker]:
-        """Start workers that load the model."""
+        """Start workers that load the model; raises UsageError for an interpreter that cannot be one."""
         python = self._pythons.get(model.label)
+        if python is not None:
+            _check(python)
         return Pool(
             Processes(self._number, self._devices, model.spec, tries, python), model.label, tries, trials
         )
@@ -70,12 +75,28 @@ class Workers:
 
 
 def devices() -> list[str]:
-    """Return the names of the GPUs that this process may use."""
-    import torch
+    """Return the GPUs that this process may use: those it is shown, or all that the driver knows of."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is None and shutil.which("nvidia-smi"):  # far less to wait for than for torch
+        asked = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        told = subprocess.run(asked, capture_output=True, text=True, check=False)
+        shown = ",".join(told.stdout.split()) if told.returncode == 0 else ""
+    return [name.strip() for name in (shown or "").split(",") if name.strip() not in ("", "-1")]
 
-    found = torch.cuda.device_count()
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named[:found] if named else [str(number) for number in range(found)]
+
+def _check(python: str) -> None:
+    """Raise UsageError where an interpreter does not have what a worker runs, in this version."""
+    try:
+        command = [python, "-c", "import unisandbox.executors.workers; " + _VERSION]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UsageError(f"--py-executable {python}: {error.strerror}.") from None
+    if told.returncode or told.stdout.strip() != version("unisandbox"):
+        said = (told.stderr or told.stdout).strip().splitlines()[-1:] or [f"exit code {told.returncode}"]
+        raise UsageError(
+            f"--py-executable {python}: it cannot import unisandbox {version('unisandbox')}: {said[0]}. "
+            f"Install it there: {python} -m pip install unisandbox=={version('unisandbox')}"
+        )
 
 
 class Processes:
@@ -91,18 +112,15 @@ class Processes:
         return self._number
 
     def start(self) -> Worker:
-        """Start a process; raises BackendError when there is no such interpreter."""
+        """Start a process."""
         device = self._devices.pop(0) if self._devices else None
         environment = os.environ if device is None else {**os.environ, "CUDA_VISIBLE_DEVICES": device}
         ours, theirs = socket.socketpair()
         command = [self._python or sys.executable, "-c", _program(theirs.fileno(), self._python is None)]
-        try:
-            with theirs:
-                process = subprocess.Popen(
-                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
-                )
-        except OSError as error:
-            raise BackendError(f"{command[0]}: {error.strerror}. Name another --py-executable.") from None
+        with theirs:
+            process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+            )
         worker = Worker(process, Connection(ours.detach()), device)
         with suppress(OSError):  # dead already: to be heard of when it is listened to
             worker.line.send((self._spec, self._tries))
