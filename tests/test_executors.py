@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +142,10 @@ def test_no_more_replicas_than_trials(folder: Path) -> None:
 def test_a_replica_killed_in_the_middle_of_a_batch_costs_nothing(
     folder: Path, executor: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = mortal(folder, right=0.6, unanswered=0.2, once=True)
+    model = mortal(folder, right=0.6, unanswered=0.2, once=True, pace=0.06)
     (cell,) = run_words(models=model, executor=executor)
     assert (folder / "died").exists() and cell.score.errors == 0
-    assert len(processes(folder)) == 3  # two, and the one that took its place
+    assert len(processes(folder)) in (2, 3)  # whether another is up before all is done
     again = [key for key, times in asked(folder).items() if times > 1]
     assert len(again) == 1 and max(asked(folder).values()) == 2  # what it was at when it died
     assert "a replica is gone" in capsys.readouterr().err
@@ -154,7 +154,7 @@ def test_a_replica_killed_in_the_middle_of_a_batch_costs_nothing(
 
 
 def test_a_sample_that_kills_every_replica_ends_as_one_error(folder: Path, executor: str) -> None:
-    model = mortal(folder, poison="s5")
+    model = mortal(folder, poison="s5", pace=0.06)
     (cell,) = run_words(models=model, executor=executor)
     line = by_sample("generations.jsonl")["s5"]
     assert line["finish"] == "error" and "replicas died of it; the last one: " in line["error"]
@@ -333,23 +333,15 @@ def test_more_than_there_is(options: dict[str, Any], says: str, folder: Path, cl
 
 def test_a_model_in_another_environment(folder: Path, executor: str) -> None:
     python = folder / "python"
-    python.write_text(f'#!/bin/sh\nMARK=other exec {sys.executable} "$@"\n')
+    path = os.pathsep.join([str(folder / "site"), *sys.path])  # where the plugins of these tests stand
+    python.write_text(f'#!/bin/sh\nMARK=other PYTHONPATH={path} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    with python_path(folder):
-        run_words(
-            models=[mortal(folder, pace=0.05), mortal(folder, pace=0.06)],
-            executor=executor,
-            py_executable=[f"{mortal(folder, pace=0.05)}={python}"],
-        )
+    run_words(
+        models=[mortal(folder, pace=0.05), mortal(folder, pace=0.06)],
+        executor=executor,
+        py_executable=[f"{mortal(folder, pace=0.05)}={python}"],
+    )
     assert Counter(mark for *_, mark in notes(folder, "lives")) == {"other": 2, "-": 2}
-
-
-@contextmanager
-def python_path(folder: Path) -> Iterator[None]:
-    """Let another interpreter find what the plugins of these tests stand in."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder / "site"), *sys.path]))
-        yield
 
 
 # --- devices of workers, and bad input ---

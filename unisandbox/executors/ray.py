@@ -73,7 +73,12 @@ class Ray:
         self._probe(address or os.environ.get("RAY_ADDRESS", ""))
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # what is run here is nobody else's business
         try:
-            ray.init(address or None, include_dashboard=False, logging_level="ERROR")
+            ray.init(
+                address or None,
+                include_dashboard=False,
+                log_to_driver=False,  # what actors print would come out on the output, among the results
+                logging_level="ERROR",
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UsageError(f"{self._name}: {_first_line(error)}") from None
         return True
