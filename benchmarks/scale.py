@@ -1,7 +1,7 @@
 """How well replicas share work, and how many trials a second each executor can move at most.
 
-A simulated model that only sleeps, on actors of a Ray cluster with logical GPUs, started on this machine: what
-is measured is the harness, and needs no GPU.
+A simulated model that only sleeps, on actors of a Ray cluster with logical GPUs, on this machine. What is
+measured is the harness, and needs no GPU.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def ask(folder: Path, model: str, trials: int, executor: str, replicas: int | No
 
 
 def efficiency(folder: Path, seconds: float) -> tuple[float, float]:
-    """Return the share of their time that replicas slept, from the first request of each to the last answer.
+    """Return the share of their time that replicas slept, from each one's first request to the last answer.
 
     And in how many seconds after the first replica the last one began: it loads meanwhile.
     """
