@@ -227,12 +227,6 @@ CASES = [
         f"{RUN} --replicas 2",
         ("--replicas goes with --executor ray", "the executor is 'local'"),
     ),
-    Case(
-        "a cluster that cannot be reached",
-        nothing,
-        f"{RUN} --executor ray:127.0.0.1:9",
-        ("ray:127.0.0.1:9: cannot be reached", "Is the cluster up"),
-    ),
     Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("limit=0", "at least 1")),
     Case(
         "a judge that cannot read such pictures",
