@@ -79,7 +79,7 @@ class Ray:
                 log_to_driver=False,  # what actors print would come out on the output, among the results
                 logging_level="ERROR",
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises all kinds, among them Exception itself
             raise UsageError(f"{self._name}: {_first_line(error)}") from None
         return True
 
