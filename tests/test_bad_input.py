@@ -240,6 +240,14 @@ CASES = [
         ("wrods.yaml: cannot be read",),
     ),
     Case("unknown dataset option", nothing, f"{RUN} --data smaples=3", ("'smaples'", "Known")),
+    Case("unknown executor", nothing, f"{RUN} --executor lokal", ("Unknown executor 'lokal'", "'local'?")),
+    Case("no workers", nothing, f"{RUN} --executor workers=0", ("workers=0", "at least 1")),
+    Case(
+        "replicas without a cluster",
+        nothing,
+        f"{RUN} --replicas 2",
+        ("--replicas goes with --executor ray", "the executor is 'local'"),
+    ),
     Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("limit=0", "at least 1")),
     Case(
         "a judge that cannot read such pictures",

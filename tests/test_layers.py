@@ -30,7 +30,8 @@ LAYERS = (
     "matrix",
     "stats",
     "scores",
-    "asking judging run_log",
+    "asking judging run_log building",
+    "executors",
     "options runner remote storage",
     "results trials",
     "agreement calibration",
@@ -56,6 +57,7 @@ HEAVY = frozenset(
         "matplotlib",
         "sklearn",
         "openai",
+        "ray",
     }
 )
 

@@ -8,20 +8,24 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from unisandbox.backend import describe
+from unisandbox.building import loaded_judges
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
+from unisandbox.executors import make_executor, parse_executor
+from unisandbox.executors.protocol import Executor
 from unisandbox.matrix import JudgeChoice, Matrix, Model, Shard, named_model, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import GENERATIONS, RESULTS, RUN, RUNS, AskState, RunLog, read_json
-from unisandbox.runner import Progress, Runner, loaded_judges
+from unisandbox.runner import Progress, Runner
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
 from unisandbox.storage import is_url, local, working_folder
 from unisandbox.task import Task, with_options
@@ -67,6 +71,12 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name}={value!r}: expected a whole number of at least {least}.")
+    parse_executor(str(options.executor))
+    gpus = options.gpus_per_replica
+    if gpus is not None and not (
+        isinstance(gpus, (int, float)) and gpus >= 0 and (gpus < 1 or gpus % 1 == 0)
+    ):
+        raise UsageError(f"gpus_per_replica={gpus!r}: expected a share of a GPU, a whole number, or 0.")
     share = options.min_coverage
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         raise UsageError(f"min_coverage={options.min_coverage!r}: expected a share from 0 to 1.")
@@ -180,13 +190,21 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
         raise fault
     with (
         working_folder(options.out or new_folder(options), fresh=options.fresh) as work,
+        closing(_executor(options, matrix)) as executor,
         loaded_judges(matrix.judges) as judges,
         RunLog(folder := work.folder, fresh=options.fresh, has=work.has) as log,
     ):
         log.begin(matrix.describe(), about(options, matrix))
         for label, judge in judges.items():
             log.note("judges", label, describe(judge))
-        runner = Runner(matrix, log, batch_size=options.batch_size, tries=options.tries, progress=progress)
+        runner = Runner(
+            matrix,
+            log,
+            executor,
+            batch_size=options.batch_size,
+            tries=options.tries,
+            progress=progress,
+        )
         try:
             runner.run(judges)
         finally:
@@ -195,6 +213,16 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
             results = collect(folder, matrix, runner.states)
             log.write_json(RESULTS, results.to_json())
     return results
+
+
+def _executor(options: RunOptions, matrix: Matrix) -> Executor:
+    return make_executor(
+        options.executor,
+        matrix.models,
+        replicas=options.replicas,
+        gpus_per_replica=options.gpus_per_replica,
+        py_executable=options.py_executable,
+    )
 
 
 def resume(folder: Path, *, progress: Progress | None = None) -> Results:

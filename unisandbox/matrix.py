@@ -330,12 +330,16 @@ def _first_units(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, 
 
 def named_model(text: str, plugins: Plugins) -> Model:
     """Return a model by its name and options; raises UsageError for what is unknown."""
-    spec = parse_spec(text)
+    model = model_of(parse_spec(text), plugins)
+    if model.draws not in ("sandbox", "any"):
+        raise UsageError(f"{text!r}: draws={model.draws}: expected sandbox or any.")
+    return model
+
+
+def model_of(spec: Spec, plugins: Plugins) -> Model:
+    """Return the model of a spec, which unlike its label keeps secrets."""
     entry = plugins.models[spec.name]
-    draws = spec.options.get("draws", entry.draws)
-    if draws not in ("sandbox", "any"):
-        raise UsageError(f"{text!r}: draws={draws}: expected sandbox or any.")
-    return Model(spec, entry, draws)
+    return Model(spec, entry, spec.options.get("draws", entry.draws))
 
 
 def named_judge(text: str, plugins: Plugins) -> JudgeChoice:

@@ -46,6 +46,9 @@ examples:
   unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python --judges openai
   unisandbox run --tasks math_* --repeats 4 --shard 1/8 --out runs/night-1
   unisandbox run --tasks math_* --repeats 4 --dry-run --seconds-per-image 20 --devices 8 --price-per-hour 2.5
+  unisandbox run --models any-to-any:path=Janus-Pro-7B --executor workers=4
+  unisandbox run --models any-to-any:path=Janus-Pro-7B diffusers:path=sd --executor ray:10.0.0.1:6379 \
+    --py-executable diffusers=~/envs/old/bin/python
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
@@ -169,7 +172,8 @@ def add_run_option(parser: argparse.ArgumentParser, name: str) -> None:
     settings["metavar"] = about["metavar"] or "N"
     if isinstance(default, tuple):
         settings |= {"nargs": "+", "action": "extend"}
-    kind = {"include_path": Path, "out": place, "min_coverage": float}.get(name)
+    kinds = {"include_path": Path, "out": place, "min_coverage": float, "gpus_per_replica": float}
+    kind = kinds.get(name)
     settings["type"] = kind or (int if about["metavar"] in (None, "N") else str)
     action = parser.add_argument(_flag(name), **settings)
     completer = {"tasks": "tasks", "models": "models", "judges": "judges", "modes": "modes"}.get(name)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tests.support_local import asked, by_key
 from unisandbox import loading
 from unisandbox.backend import Trainable, TrainSpec
+from unisandbox.building import load_backend
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.matrix import named_model
 from unisandbox.model_backends.any_to_any import train as module
@@ -35,7 +36,6 @@ from unisandbox.model_backends.any_to_any.train import (
 )
 from unisandbox.plugins import installed
 from unisandbox.records import Example, Image, Turn
-from unisandbox.runner import load_backend
 from unisandbox.specs import build
 from unisandbox.training.record import LOG
 from unisandbox.training.stars import train
