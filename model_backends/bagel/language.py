@@ -1,0 +1,206 @@
+"""The language model: a Qwen2 with two experts, one for what is understood and one for what is drawn.
+
+Each expert has its own projections, norms and MLP in every layer; attention is shared (mixture of
+transformers). Text and pictures seen go to the first, latents to the second. Modules are named as the weights
+of the published checkpoint; those of the second expert end in ``_moe_gen``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
+from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
+
+from unisandbox.model_backends.bagel.config import LanguageConfig
+
+SPARE = 256
+"""Columns by which a cache grows."""
+Expert = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the tokens of one pass stand: in ``rows``, each padded to ``columns``.
+
+    Tokens (T, width) are those of the first expert, then those of the second; padding is no token.
+    """
+
+    rows: int
+    columns: int
+    understood: int
+    """How many tokens are for the first expert."""
+    place: Tensor
+    """(T,) of each token: row x columns + column."""
+    positions: Tensor
+    """(T,) of each token, for the rotary embedding."""
+    mask: Tensor | None
+    """(rows, 1, columns or 1, columns read before + columns): what sees what; None: all sees all."""
+
+    def spread(self, tokens: Tensor) -> Tensor:
+        """Return tokens (T, ...) as rows (rows, columns, ...), with zeros where there is none."""
+        empty = tokens.new_zeros(self.rows * self.columns, *tokens.shape[1:])
+        return empty.index_copy(0, self.place, tokens).unflatten(0, (self.rows, self.columns))
+
+    def gather(self, grid: Tensor) -> Tensor:
+        """Undo ``spread``."""
+        return grid.flatten(0, 1)[self.place]
+
+
+class Cache:
+    """Keys and values of what rows have read, layer by layer: (rows, columns, heads, head width)."""
+
+    def __init__(self, layers: int) -> None:
+        self._held: list[tuple[Tensor, Tensor] | None] = [None] * layers
+        self.length = 0
+        """Columns that stay; what is put behind them is overwritten by what is put next."""
+
+    def put(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Put new columns behind those that stay, and return all; fewer rows are the first ones."""
+        rows, columns = keys.shape[:2]
+        end = self.length + columns
+        held = self._held[layer]
+        if held is None or held[0].shape[1] < end:
+            held = self._held[layer] = (self._grown(held, 0, keys, end), self._grown(held, 1, values, end))
+        for whole, new in zip(held, (keys, values), strict=True):
+            whole[:rows, self.length : end] = new
+        return held[0][:rows, :end], held[1][:rows, :end]
+
+    def _grown(self, held: tuple[Tensor, Tensor] | None, which: int, like: Tensor, end: int) -> Tensor:
+        rows = like.shape[0] if held is None else held[which].shape[0]
+        made = like.new_zeros(rows, end + SPARE, *like.shape[2:])
+        if held is not None:
+            made[:, : self.length] = held[which][:, : self.length]
+        return made
+
+
+def shared_out(tokens: Tensor, understood: int, first: Expert, second: Expert) -> Tensor:
+    """Give the first ``understood`` tokens to one expert and the rest to the other."""
+    if understood == len(tokens):
+        return first(tokens)
+    if understood == 0:
+        return second(tokens)
+    return torch.cat([first(tokens[:understood]), second(tokens[understood:])])
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with normalised queries and keys, over the tokens of both experts."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        width, head = config.hidden_size, config.head_size
+        wide, narrow = config.num_attention_heads * head, config.num_key_value_heads * head
+        self._head = head
+        self._groups = config.num_attention_heads // config.num_key_value_heads
+        for expert in ("", "_moe_gen"):
+            self.add_module(f"q_proj{expert}", nn.Linear(width, wide))
+            self.add_module(f"k_proj{expert}", nn.Linear(width, narrow))
+            self.add_module(f"v_proj{expert}", nn.Linear(width, narrow))
+            self.add_module(f"o_proj{expert}", nn.Linear(wide, width, bias=False))
+            self.add_module(f"q_norm{expert}", nn.RMSNorm(head, eps=config.rms_norm_eps))
+            self.add_module(f"k_norm{expert}", nn.RMSNorm(head, eps=config.rms_norm_eps))
+
+    def forward(
+        self, tokens: Tensor, layout: Layout, turns: tuple[Tensor, Tensor], cache: Cache | None, layer: int
+    ) -> Tensor:
+        """Return what each token (T, width) attends to; ``turns`` are the rotary cosines and sines."""
+        queries, keys, values = (
+            self._both(f"{name}_proj", tokens, layout).unflatten(-1, (-1, self._head)) for name in "qkv"
+        )
+        queries = layout.spread(_turned(self._both("q_norm", queries, layout), turns))
+        keys = layout.spread(_turned(self._both("k_norm", keys, layout), turns))
+        values = layout.spread(values)
+        if cache is not None:
+            keys, values = cache.put(layer, keys, values)
+        seen = scaled_dot_product_attention(
+            queries.transpose(1, 2),
+            keys.repeat_interleave(self._groups, 2).transpose(1, 2),
+            values.repeat_interleave(self._groups, 2).transpose(1, 2),
+            layout.mask,
+        )
+        return self._both("o_proj", layout.gather(seen.transpose(1, 2).flatten(2)), layout)
+
+    def _both(self, name: str, tokens: Tensor, layout: Layout) -> Tensor:
+        first, second = self.get_submodule(name), self.get_submodule(f"{name}_moe_gen")
+        return shared_out(tokens, layout.understood, first, second)
+
+
+class Layer(nn.Module):
+    """Attention and MLP, each behind a norm and beside what came in."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        width, eps = config.hidden_size, config.rms_norm_eps
+        self.self_attn = Attention(config)
+        self.mlp = Qwen2MLP(config)
+        self.mlp_moe_gen = Qwen2MLP(config)
+        self.input_layernorm = nn.RMSNorm(width, eps=eps)
+        self.input_layernorm_moe_gen = nn.RMSNorm(width, eps=eps)
+        self.post_attention_layernorm = nn.RMSNorm(width, eps=eps)
+        self.post_attention_layernorm_moe_gen = nn.RMSNorm(width, eps=eps)
+
+    def forward(
+        self, tokens: Tensor, layout: Layout, turns: tuple[Tensor, Tensor], cache: Cache | None, layer: int
+    ) -> Tensor:
+        """Return tokens (T, width)."""
+        n = layout.understood
+        normed = shared_out(tokens, n, self.input_layernorm, self.input_layernorm_moe_gen)
+        tokens = tokens + self.self_attn(normed, layout, turns, cache, layer)
+        return tokens + shared_out(
+            tokens,
+            n,
+            lambda these: self.mlp(self.post_attention_layernorm(these)),
+            lambda these: self.mlp_moe_gen(self.post_attention_layernorm_moe_gen(these)),
+        )
+
+
+class Core(nn.Module):
+    """Embeddings of words, the layers, and the last norm of each expert."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self._config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.norm_moe_gen = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.gradient_checkpointing = False
+        """Compute layers again on the way back, for less memory in training."""
+
+    def forward(self, tokens: Tensor, layout: Layout, cache: Cache | None = None) -> Tensor:
+        """Return the last hidden states (T, width) of embedded tokens (T, width)."""
+        turns = _turns(layout.positions, self._config)
+        for number, layer in enumerate(self.layers):
+            if self.gradient_checkpointing and self.training:
+                tokens = checkpoint(layer, tokens, layout, turns, cache, number, use_reentrant=False)
+            else:
+                tokens = layer(tokens, layout, turns, cache, number)
+        return shared_out(tokens, layout.understood, self.norm, self.norm_moe_gen)
+
+
+class LanguageModel(nn.Module):
+    """The core, with the head that gives the scores of words."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self.model = Core(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+
+def _turns(positions: Tensor, config: LanguageConfig) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines (T, 1, head width) of the rotary embedding (Su et al. 2021), in float32."""
+    steps = torch.arange(0, config.head_size, 2, device=positions.device, dtype=torch.float32)
+    angles = positions[:, None].float() / config.rope_theta ** (steps / config.head_size)
+    angles = torch.cat([angles, angles], -1)[:, None]
+    return angles.cos(), angles.sin()
+
+
+def _turned(heads: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate heads (T, heads, head width) by their positions."""
+    first, second = heads.chunk(2, -1)
+    cosines, sines = turns
+    return (heads * cosines + torch.cat([-second, first], -1) * sines).to(heads.dtype)
