@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -35,7 +36,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         levels = len(config.multipliers)
-        self.inner = AutoencoderKL(
+        self.inner: Any = AutoencoderKL(
             block_out_channels=tuple(config.base_channels * times for times in config.multipliers),
             layers_per_block=config.blocks,
             latent_channels=config.latent_channels,
@@ -52,7 +53,7 @@ class Autoencoder(nn.Module):
         """
         weight = next(self.inner.parameters())
         found = self.inner.encode(pixels[None].to(weight)).latent_dist
-        latents = found.mean if noise is None else found.sample(noise)
+        latents: Tensor = found.mean if noise is None else found.sample(noise)
         return (latents[0].float() - self.config.shift) * self.config.scale
 
     def decode(self, latents: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,14 @@ def load(folder: Path, weights: str, device: torch.device, dtype: torch.dtype) -
     with one_line(NAME, str(folder)):
         settings = [json.loads((folder / name).read_text(encoding="utf-8")) for name in SETTINGS]
         learned, fixed = shapes_in(folder / weights), shapes_in(folder / AUTOENCODER)
-        config = read_config(*settings, learned, fixed)
+        config = read_config(settings[0], settings[1], learned, fixed)
         tokenizer, frame = read_tokenizer(folder)
         with torch.device("meta"):
             model, autoencoder = Bagel(config, frame), Autoencoder(config.autoencoder)
     standing = {name: torch.empty(shape, device="meta") for name, shape in fixed.items()}
     _check(folder / weights, shapes_of(model), learned)
     _check(folder / AUTOENCODER, shapes_of(autoencoder.inner), _shapes(renamed(standing, config.autoencoder)))
+    _warn_if_slow(device, dtype)
     _fits(folder, [*model.parameters(), *autoencoder.parameters()], device, dtype)
     model.load_state_dict(_read(folder / weights, device, dtype), assign=True)
     held = renamed(_read(folder / AUTOENCODER, device, dtype), config.autoencoder)
@@ -119,6 +121,17 @@ def _fits(folder: Path, weights: Sequence[Tensor], device: torch.device, dtype: 
         raise BackendError(
             f"{NAME}: path={folder}: the weights take {need / 2**30:.1f} GiB in {number_format(dtype)}, and "
             f"{device} has {room / 2**30:.1f} GiB. Set {less}device= to one that has more."
+        )
+
+
+def _warn_if_slow(device: torch.device, dtype: torch.dtype) -> None:
+    """Warn where a number format is slow: on a CPU that has no instructions for it."""
+    slow = dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device.type == "cpu" and (slow or dtype == torch.float16):
+        print(
+            f"warning: {NAME}: this CPU has no instructions for {number_format(dtype)}: it is many times "
+            "slower than dtype=float32, which takes twice the memory.",
+            file=sys.stderr,
         )
 
 

@@ -180,7 +180,8 @@ class Context:
         latents = model.put_in(noisy, height, width, times).repeat(canvas.rows // len(noisy), 1, 1)
         tokens = torch.cat([model.words(ends).repeat(canvas.rows, 1), latents.flatten(0, 1)])
         hidden = model.language_model.model(tokens, canvas, self.cache)[canvas.understood :]
-        return model.llm2vae(hidden).float().unflatten(0, (canvas.rows, -1))
+        found: Tensor = model.llm2vae(hidden)
+        return found.float().view(canvas.rows, height * width, -1)
 
     def _behind(self, rows: int, is_drawn: Tensor) -> Layout:
         """Lay tokens (rows, columns) out behind what was read; they all see each other."""

@@ -44,7 +44,7 @@ class Layout:
     def spread(self, tokens: Tensor) -> Tensor:
         """Return tokens (T, ...) as rows (rows, columns, ...), with zeros where there is none."""
         empty = tokens.new_zeros(self.rows * self.columns, *tokens.shape[1:])
-        return empty.index_copy(0, self.place, tokens).unflatten(0, (self.rows, self.columns))
+        return empty.index_copy(0, self.place, tokens).view(self.rows, self.columns, *tokens.shape[1:])
 
     def gather(self, grid: Tensor) -> Tensor:
         """Undo ``spread``."""
@@ -109,7 +109,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Return what each token (T, width) attends to; ``turns`` are the rotary cosines and sines."""
         queries, keys, values = (
-            self._both(f"{name}_proj", tokens, layout).unflatten(-1, (-1, self._head)) for name in "qkv"
+            self._both(f"{name}_proj", tokens, layout).view(len(tokens), -1, self._head) for name in "qkv"
         )
         queries = layout.spread(_turned(self._both("q_norm", queries, layout), turns))
         keys = layout.spread(_turned(self._both("k_norm", keys, layout), turns))

@@ -45,7 +45,7 @@ class TimeEmbedder(nn.Module):
         rates = torch.exp(-log(10000) * torch.arange(half, device=times.device, dtype=torch.float32) / half)
         angles = times.float()[:, None] * rates
         waves = torch.cat([angles.cos(), angles.sin()], -1)
-        embedded: Tensor = self.mlp(waves.to(self.mlp[0].weight.dtype))
+        embedded: Tensor = self.mlp(waves.to(next(self.mlp.parameters()).dtype))
         return embedded
 
 
@@ -105,14 +105,15 @@ class Bagel(nn.Module):
 
     def put_in(self, latents: Tensor, height: int, width: int, times: Tensor) -> Tensor:
         """Return the tokens (rows, height x width, width) of latents (rows, ..., values) at times (rows,)."""
-        places = self.latent_pos_embed(self.latent_pos_embed.at(height, width))
+        places: Tensor = self.latent_pos_embed(self.latent_pos_embed.at(height, width))
         embedded: Tensor = self.vae2llm(latents.to(self.device, self.dtype))
-        return embedded + self.time_embedder(times.to(self.device))[:, None] + places
+        moments: Tensor = self.time_embedder(times.to(self.device))
+        return embedded + moments[:, None] + places
 
     def _picture(self, piece: Picture) -> Tensor:
         if isinstance(piece, Latent):
             return self.put_in(piece.values[None], piece.height, piece.width, torch.tensor([piece.time]))[0]
         places = self.vit_pos_embed.at(piece.height, piece.width)
         seen = self.vit_model.vision_model(piece.values.to(self.device, self.dtype), places)
-        connected: Tensor = self.connector(seen)
-        return connected + self.vit_pos_embed(places)
+        embedded: Tensor = self.connector(seen) + self.vit_pos_embed(places)
+        return embedded

@@ -77,13 +77,14 @@ def guided(found: tuple[Tensor, ...], sampling: Sampling) -> Tensor:
 
 
 def _away(given: Tensor, less: Tensor, scale: float) -> Tensor:
-    return less + scale * (given - less)
+    return less + (given - less) * scale
 
 
 def _shortened(made: Tensor, like: Tensor, sizes: tuple[int, ...], least: float) -> Tensor:
     """Give it at most the length that another has, over some dimensions."""
     wanted, found = (torch.linalg.vector_norm(each, dim=sizes, keepdim=True) for each in (like, made))
-    return made * (wanted / (found + 1e-8)).clamp(least, 1.0)
+    factor: Tensor = (wanted / (found + 1e-8)).clamp(least, 1.0)
+    return made * factor
 
 
 def draw(
@@ -106,6 +107,7 @@ def draw(
     some, every = (context.canvas(number, noise.shape[1]) for number in (len(noise), len(rows)))
 
     def velocity(latents: Tensor, time: float, is_guided: bool) -> tuple[Tensor, ...]:
-        return context.velocity(every if is_guided else some, latents, time, *size).split(len(noise))
+        found = context.velocity(every if is_guided else some, latents, time, *size)
+        return tuple(found.view(-1, *noise.shape))
 
     return flow(velocity, noise.to(model.device), sampling)

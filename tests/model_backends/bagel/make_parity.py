@@ -86,7 +86,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, **lengths: Any) 
     groups = q.shape[1] // k.shape[1]
     k, v = (each.repeat_interleave(groups, 1) for each in (k, v))
     outs = []
-    for one_q, one_k, one_v in zip(q.split(queries), k.split(keys), v.split(keys), strict=True):
+    pieces = (torch.split(q, queries), torch.split(k, keys), torch.split(v, keys))
+    for one_q, one_k, one_v in zip(*pieces, strict=True):
         rows, columns = len(one_q), len(one_k)
         mask = torch.ones(rows, columns, dtype=torch.bool).tril(columns - rows) if causal else None
         seen = torch.nn.functional.scaled_dot_product_attention(
@@ -312,7 +313,7 @@ def training(kept: Kept, inferencer: Any) -> dict[str, float]:
             "special_token_label": None,
         }
 
-    samples = (  # a picture from a text; a text from a text; a text from a picture
+    samples: Any = (  # a picture from a text; a text from a text; a text from a picture
         ([step("text", 0), step("vae_image", 1)], [PROMPTS[0]], [picture(5)]),
         ([step("text", 0), step("text", 1)], [PROMPTS[0], "Two."], []),
         ([step("vit_image", 0), step("text", 1)], [PROMPTS[1]], [picture(6)]),

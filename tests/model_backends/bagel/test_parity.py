@@ -79,11 +79,8 @@ def test_velocity(bagel: Loaded, time: float) -> None:
     for name in numbers():
         if name.startswith(f"velocity/{time}/") and "none" not in name:
             _, _, guidance, renorm, least = name.split("/")
-            sampling = Sampling(
-                cfg_renorm_type=renorm,
-                cfg_renorm_min=float(least),
-                **GUIDANCE[guidance],  # type: ignore[arg-type]
-            )
+            settings: Any = {"cfg_renorm_type": renorm, "cfg_renorm_min": float(least), **GUIDANCE[guidance]}
+            sampling = Sampling(**settings)
             same(guided(tuple(found[: sampling.branches, None]), sampling)[0], name)
             checked += 1
     assert checked == 3 * len(RENORMS)
