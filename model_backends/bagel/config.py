@@ -104,14 +104,13 @@ def read_config(
         vision["num_hidden_layers"] -= 1
     autoencoder = _autoencoder(fixed)
     usual = BagelConfig()
-    values = learned.get("vae2llm.weight", (0, usual.latent_width))[1]
-    places = learned.get("latent_pos_embed.pos_embed", (usual.max_latent_size**2,))[0]
+    sizes = {"latent_patch_size": usual.latent_patch_size, "max_latent_size": usual.max_latent_size}
+    if into := learned.get("vae2llm.weight"):
+        sizes["latent_patch_size"] = isqrt(into[1] // autoencoder.latent_channels)
+    if places := learned.get("latent_pos_embed.pos_embed"):
+        sizes["max_latent_size"] = isqrt(places[0])
     return BagelConfig(
-        LanguageConfig(**_known(llm, LanguageConfig)),
-        VisionConfig(**vision),
-        autoencoder,
-        latent_patch_size=isqrt(values // autoencoder.latent_channels),
-        max_latent_size=isqrt(places),
+        LanguageConfig(**_known(llm, LanguageConfig)), VisionConfig(**vision), autoencoder, **sizes
     )
 
 

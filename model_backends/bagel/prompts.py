@@ -74,7 +74,7 @@ class Prompts:
         return self._frame.text(self._tokenizer.encode(words, add_special_tokens=False))
 
     def seen(self, picture: PilImage) -> Seen:
-        """Return a picture to look at, brought first into the size of one that is drawn, as the authors do."""
+        """Return a picture to look at, first brought to the size of one that is drawn, as the authors do."""
         sight, size = self._config.vision, self._config.vision.patch_size
         pixels = _pixels(fitted(self._drawn_size(picture), sight.side * size, SMALLEST_SEEN, size))
         return Seen(pixels.shape[1] // size, pixels.shape[2] // size, patches(pixels, size))

@@ -1,5 +1,7 @@
 """Makes ``parity.safetensors``: a tiny random BAGEL, and what the code of its authors makes of it in float32.
 
+And ``official.json``: names and shapes of the weights of BAGEL-7B-MoT, by the same code on the meta device.
+
     git clone https://github.com/ByteDance-Seed/Bagel && git -C Bagel checkout 056b5fd
     pip install torch transformers==4.49.0 torchvision opencv-python-headless decord pyarrow einops
     python tests/model_backends/bagel/make_parity.py Bagel
@@ -12,8 +14,10 @@ the autoencoder's distribution by its mean. Nothing of theirs is kept in the fil
 import argparse
 import importlib.machinery
 import json
+import re
 import sys
 import types
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -365,8 +369,52 @@ GRADIENTS = (
 )
 
 
+OFFICIAL_LLM = {
+    "vocab_size": 152064,
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+}
+OFFICIAL_VIT = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+    "image_size": 980,
+}
+
+
+def collapsed(weights: dict[str, Tensor]) -> dict[str, int]:
+    """Return names, with * for the number of a layer, and shapes, with how many there are of each."""
+    return dict(
+        sorted(
+            Counter(
+                f"{re.sub(r'layers[.][0-9]+', 'layers.*', name)} {list(weight.shape)}"
+                for name, weight in weights.items()
+            ).items()
+        )
+    )
+
+
+def official() -> dict[str, Any]:
+    """Return the weights of the published files, by the authors' code at the published sizes."""
+    from modeling.autoencoder import load_ae
+
+    with torch.device("meta"):
+        vae, params = load_ae(None)
+        model = assembled(OFFICIAL_LLM, OFFICIAL_VIT, params, 2, 64)
+    return {
+        "ema.safetensors": collapsed(model.state_dict()),
+        "ae.safetensors": collapsed(vae.state_dict()),
+        "parameters": sum(weight.numel() for weight in model.state_dict().values()),
+    }
+
+
 def main() -> None:
-    """Make the file beside this one."""
+    """Make the files beside this one."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("repository", type=Path, help="a checkout of github.com/ByteDance-Seed/Bagel")
     options = parser.parse_args()
@@ -382,6 +430,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder))
         tokenizer, frame, _ = add_special_tokens(Qwen2Tokenizer.from_pretrained(folder))
+    listing = json.dumps(official(), indent=1) + "\n"
+    Path(__file__).with_name("official.json").write_text(listing, encoding="utf-8")
     model, vae = build()
     inferencer = InterleaveInferencer(
         model=model,
