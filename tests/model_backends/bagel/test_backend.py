@@ -238,6 +238,13 @@ def test_too_little_memory() -> None:
         checkpoint._fits(Path("big"), huge, torch.device("cpu"), torch.float32)
 
 
+def test_a_number_format_that_a_processor_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint._warn_if_slow(torch.device("cpu"), torch.float32)
+    assert not capsys.readouterr().err
+    checkpoint._warn_if_slow(torch.device("cpu"), torch.float16)
+    assert "no instructions for float16" in capsys.readouterr().err
+
+
 def test_sizes_that_it_does_not_draw(folder: Path) -> None:
     assert "image_size=18: expected a multiple of 4, 32 at most" in refusal(folder, image_size=18)
     assert "image_size=36" in refusal(folder, image_size=36)
@@ -251,6 +258,9 @@ def test_a_thought_that_is_no_picture_goes_back_as_words(backend: Any) -> None:
 
 def test_turns_are_read_in_their_order(backend: Any) -> None:
     thought = Turn("model", "B", thought=True)
-    turns = {"1": (Turn("user", "A"), thought, Turn("user", "C")), "2": (Turn("user", "C"), thought, "A")}
+    turns = {
+        "1": (Turn("user", "A"), thought, Turn("user", "C")),
+        "2": (Turn("user", "C"), thought, Turn("user", "A")),
+    }
     said = by_key(backend.generate([asked(*each, key=key, output="text") for key, each in turns.items()]))
     assert said["1"].text != said["2"].text

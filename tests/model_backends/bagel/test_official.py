@@ -1,4 +1,4 @@
-"""The weights of BAGEL-7B-MoT: what the authors' code has at the published sizes, ours expects, and no more."""
+"""The weights of BAGEL-7B-MoT: what the authors' code has at those sizes, ours expects, and no more."""
 
 import json
 from pathlib import Path
