@@ -257,10 +257,7 @@ def test_a_thought_that_is_no_picture_goes_back_as_words(backend: Any) -> None:
 
 
 def test_turns_are_read_in_their_order(backend: Any) -> None:
-    thought = Turn("model", "B", thought=True)
-    turns = {
-        "1": (Turn("user", "A"), thought, Turn("user", "C")),
-        "2": (Turn("user", "C"), thought, Turn("user", "A")),
-    }
+    first, thought, last = Turn("user", "A"), Turn("model", "B", thought=True), Turn("user", "C")
+    turns = {"1": (first, thought, last), "2": (last, thought, first)}
     said = by_key(backend.generate([asked(*each, key=key, output="text") for key, each in turns.items()]))
     assert said["1"].text != said["2"].text
