@@ -21,8 +21,8 @@ from unisandbox.records import Fields, Generation, Image, Prompt, Request
 
 WORDS = 4
 """Rows that are continued in words at once, for each picture that is drawn at once."""
-SHORTEST = 64
-"""In half precision rows take up a power of two of columns, at least so many."""
+STEP = 512
+"""In half precision rows take up a multiple of so many columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,7 @@ class BagelBackend:
             [one.rows[0] for one in asked],
             self._max_tokens,
             lambda scores: chosen.noisy(scores).argmax(-1),
-            columns=self._columns(asked[0]),
-            padded=self._rounds,
+            self._columns(asked[0]),
         )
         return [
             (one.request, Written(self.loaded.tokenizer.decode(tokens).split(FRAME[0])[0], is_whole))
@@ -140,16 +139,15 @@ class BagelBackend:
             noise,
             (side, side),
             self._sampling,
-            columns=self._columns(asked[0]),
-            padded=self._rounds,
+            self._columns(asked[0]),
         )
         decode, patch = self.loaded.autoencoder.decode, config.latent_patch_size
         pixels = (decode(whole(picture, side, side, patch)) for picture in latents)
         return [(one.request, from_pixels(each)) for one, each in zip(asked, pixels, strict=True)]
 
     def _columns(self, one: Asked) -> int:
-        """Return the columns that rows are laid out in, or 0: what their company takes."""
-        return max(SHORTEST, 1 << (length_of(one.rows[0]) - 1).bit_length()) if self._rounds else 0
+        """Return the columns that rows have before what follows, or 0: those that their company takes."""
+        return -(-length_of(one.rows[0]) // STEP) * STEP if self._rounds else 0
 
 
 def _answered(request: Request, written: Written) -> Generation:

@@ -89,12 +89,9 @@ def placed(rows: Sequence[Row]) -> Iterator[tuple[int, int, int, Piece]]:
             column, position = column + piece.length, position + piece.advance
 
 
-def layout_of(rows: Sequence[Row], device: torch.device, columns: int = 0, *, padded: bool = False) -> Layout:
-    """Lay rows out below each other, in at least so many columns.
-
-    ``padded``: what fills a row up is computed too, seen by nothing, so that the work has one size.
-    """
-    columns = max(columns, *map(length_of, rows))
+def layout_of(rows: Sequence[Row], device: torch.device) -> Layout:
+    """Lay rows out below each other."""
+    columns = max(map(length_of, rows))
     is_there = torch.zeros(len(rows), columns, dtype=torch.bool)
     is_drawn = torch.zeros_like(is_there)
     positions = torch.zeros(len(rows), columns, dtype=torch.long)
@@ -108,11 +105,11 @@ def layout_of(rows: Sequence[Row], device: torch.device, columns: int = 0, *, pa
             is_drawn[row, column + 1 : here.stop - 1] = isinstance(piece, Latent)
         else:
             positions[row, here] += torch.arange(piece.length)
-    return _laid(is_there | padded, is_drawn, positions, _mask(is_there, picture), device)
+    return _laid(is_there, is_drawn, positions, _mask(is_there, picture), device)
 
 
 def _mask(is_there: Tensor, picture: Tensor) -> Tensor:
-    """Return what sees what (rows, 1, columns, columns); each token sees itself, padding too."""
+    """Return what sees what (rows, 1, columns, columns). Padding sees itself: a softmax needs something."""
     column = torch.arange(is_there.shape[1])
     before = column[:, None] >= column
     together = (picture[:, :, None] == picture[:, None]) & (picture > 0)[:, None]
@@ -120,14 +117,14 @@ def _mask(is_there: Tensor, picture: Tensor) -> Tensor:
 
 
 def _laid(
-    is_token: Tensor, is_drawn: Tensor, positions: Tensor, mask: Tensor | None, device: torch.device
+    is_there: Tensor, is_drawn: Tensor, positions: Tensor, mask: Tensor | None, device: torch.device
 ) -> Layout:
     """Number the tokens: first those that are understood, then those that are drawn."""
-    understood, drawn = ((is_token & chosen).flatten().nonzero()[:, 0] for chosen in (~is_drawn, is_drawn))
+    understood, drawn = ((is_there & chosen).flatten().nonzero()[:, 0] for chosen in (~is_drawn, is_drawn))
     place = torch.cat([understood, drawn])
     return Layout(
-        rows=len(is_token),
-        columns=is_token.shape[1],
+        rows=len(is_there),
+        columns=is_there.shape[1],
         understood=len(understood),
         place=place.to(device),
         positions=positions.flatten()[place].to(device),
@@ -138,18 +135,21 @@ def _laid(
 class Context:
     """What rows have read: the next tokens, or a picture, follow from it."""
 
-    def __init__(self, model: Bagel, rows: Sequence[Row], columns: int = 0, *, padded: bool = False) -> None:
-        """Read rows; ``columns`` and ``padded`` as in ``layout_of``."""
+    def __init__(self, model: Bagel, rows: Sequence[Row], columns: int = 0) -> None:
+        """Read rows, each by itself, so that its company changes nothing. What follows begins at ``columns``."""
         self.model = model
-        self.cache = Cache(model.config.language.num_hidden_layers)
-        self._positions = torch.tensor([end_of(row) for row in rows])
-        columns = max(columns, *map(length_of, rows))
         lengths = torch.tensor([length_of(row) for row in rows])
+        columns = max(columns, int(lengths.max()))
+        layers = model.config.language.num_hidden_layers
+        self.cache = Cache(layers, len(rows), columns)
+        self._positions = torch.tensor([end_of(row) for row in rows])
         self._is_there = lengths[:, None] > torch.arange(columns)
-        if columns:
-            layout = layout_of(rows, model.device, columns, padded=padded)
-            model.language_model.model(model.embed(rows, layout), layout, self.cache)
-            self.cache.length = columns
+        for number, row in enumerate(rows):
+            if row:
+                alone, layout = Cache(layers), layout_of([row], model.device)
+                model.language_model.model(model.embed([row], layout), layout, alone)
+                alone.length = length_of(row)
+                self.cache.take(number, alone)
 
     def say(self, ids: Tensor) -> Tensor:
         """Read one token (rows,) more each; return the scores (rows, words) of the next."""
@@ -196,16 +196,14 @@ def write(
     rows: Sequence[Row],
     limit: int,
     pick: Callable[[Tensor], Tensor] = lambda scores: scores.argmax(-1),
-    *,
     columns: int = 0,
-    padded: bool = False,
 ) -> list[tuple[list[int], bool]]:
     """Go on in words: return the tokens of each row, without their frame, and whether they came to an end.
 
     ``limit`` counts the token that opens a text, as the authors do. ``pick`` chooses tokens (rows,) by their
     scores (rows, words).
     """
-    context = Context(model, rows, columns, padded=padded)
+    context = Context(model, rows, columns)
     said = torch.full((len(rows), 1), model.frame.text_start, device=model.device)
     is_over = torch.zeros(len(rows), dtype=torch.bool, device=model.device)
     for _ in range(limit):

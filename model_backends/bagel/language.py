@@ -52,30 +52,37 @@ class Layout:
 
 
 class Cache:
-    """Keys and values of what rows have read, layer by layer: (rows, columns, heads, head width)."""
+    """Keys and values of what rows have read, layer by layer."""
 
-    def __init__(self, layers: int) -> None:
-        self._held: list[tuple[Tensor, Tensor] | None] = [None] * layers
-        self.length = 0
-        """Columns that stay; what is put behind them is overwritten by what is put next."""
+    def __init__(self, layers: int, rows: int = 1, length: int = 0) -> None:
+        """Take how many columns stay; what is put behind them is overwritten by what is put next."""
+        self._held: list[Tensor | None] = [None] * layers  # (2, rows, columns, heads, head width)
+        self._rows = rows
+        self.length = length
 
-    def put(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def put(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
         """Put new columns behind those that stay, and return all; fewer rows are the first ones."""
-        rows, columns = keys.shape[:2]
-        end = self.length + columns
-        held = self._held[layer]
-        if held is None or held[0].shape[1] < end:
-            held = self._held[layer] = (self._grown(held, 0, keys, end), self._grown(held, 1, values, end))
-        for whole, new in zip(held, (keys, values), strict=True):
-            whole[:rows, self.length : end] = new
-        return held[0][:rows, :end], held[1][:rows, :end]
+        both = torch.stack([keys, values])
+        rows, end = both.shape[1], self.length + both.shape[2]
+        held = self._room(layer, both, end)
+        held[:, :rows, self.length : end] = both
+        return held[:, :rows, :end].unbind()
 
-    def _grown(self, held: tuple[Tensor, Tensor] | None, which: int, like: Tensor, end: int) -> Tensor:
-        rows = like.shape[0] if held is None else held[which].shape[0]
-        made = like.new_zeros(rows, end + SPARE, *like.shape[2:])
-        if held is not None:
-            made[:, : self.length] = held[which][:, : self.length]
-        return made
+    def take(self, row: int, other: Cache) -> None:
+        """Put what another cache's only row has read at the front of a row."""
+        for layer, read in enumerate(other._held):
+            if read is not None:
+                room = self._room(layer, read, self.length)
+                room[:, row, : other.length] = read[:, 0, : other.length]
+
+    def _room(self, layer: int, like: Tensor, columns: int) -> Tensor:
+        held = self._held[layer]
+        if held is None or held.shape[2] < columns:
+            made = like.new_zeros(2, self._rows, columns + SPARE, *like.shape[3:])
+            if held is not None:
+                made[:, :, : self.length] = held[:, :, : self.length]
+            held = self._held[layer] = made
+        return held
 
 
 def shared_out(tokens: Tensor, understood: int, first: Expert, second: Expert) -> Tensor:

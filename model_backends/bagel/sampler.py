@@ -93,9 +93,7 @@ def draw(
     noise: Tensor,
     size: tuple[int, int],
     sampling: Sampling,
-    *,
     columns: int = 0,
-    padded: bool = False,
 ) -> Tensor:
     """Return the latents (rows, height x width, values) that follow from rows, and from noise of that shape.
 
@@ -103,7 +101,7 @@ def draw(
     without pictures. ``size`` is height and width in tokens.
     """
     rows = [row for branch in branches[: sampling.branches] for row in branch]
-    context = Context(model, rows, columns, padded=padded)
+    context = Context(model, rows, columns)
     some, every = (context.canvas(number, noise.shape[1]) for number in (len(noise), len(rows)))
 
     def velocity(latents: Tensor, time: float, is_guided: bool) -> tuple[Tensor, ...]:
