@@ -136,7 +136,7 @@ class Context:
     """What rows have read: the next tokens, or a picture, follow from it."""
 
     def __init__(self, model: Bagel, rows: Sequence[Row], columns: int = 0) -> None:
-        """Read rows, each by itself, so that its company changes nothing. What follows begins at ``columns``."""
+        """Read rows, each by itself: its company changes nothing. What follows begins at ``columns``."""
         self.model = model
         lengths = torch.tensor([length_of(row) for row in rows])
         columns = max(columns, int(lengths.max()))

@@ -94,6 +94,19 @@ def shared_out(tokens: Tensor, understood: int, first: Expert, second: Expert) -
     return torch.cat([first(tokens[:understood]), second(tokens[understood:])])
 
 
+def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return what queries (rows, columns, heads, width) see of keys and values, which have fewer heads."""
+    rows, columns, heads, width = queries.shape
+    groups = heads // keys.shape[2]
+    if mask is not None and mask.shape[2] > 1:
+        keys, values = (each.repeat_interleave(groups, 2) for each in (keys, values))
+        groups = 1
+    # the queries of a group are taken for more queries of one head: nothing of a long context is copied
+    grouped = queries.view(rows, columns, -1, groups, width).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    seen = scaled_dot_product_attention(grouped, keys.transpose(1, 2), values.transpose(1, 2), mask)
+    return seen.view(rows, -1, groups, columns, width).permute(0, 3, 1, 2, 4).flatten(2, 3)
+
+
 class Attention(nn.Module):
     """Grouped-query attention with normalised queries and keys, over the tokens of both experts."""
 
@@ -102,7 +115,6 @@ class Attention(nn.Module):
         width, head = config.hidden_size, config.head_size
         wide, narrow = config.num_attention_heads * head, config.num_key_value_heads * head
         self._head = head
-        self._groups = config.num_attention_heads // config.num_key_value_heads
         for expert in ("", "_moe_gen"):
             self.add_module(f"q_proj{expert}", nn.Linear(width, wide))
             self.add_module(f"k_proj{expert}", nn.Linear(width, narrow))
@@ -123,13 +135,8 @@ class Attention(nn.Module):
         values = layout.spread(values)
         if cache is not None:
             keys, values = cache.put(layer, keys, values)
-        seen = scaled_dot_product_attention(
-            queries.transpose(1, 2),
-            keys.repeat_interleave(self._groups, 2).transpose(1, 2),
-            values.repeat_interleave(self._groups, 2).transpose(1, 2),
-            layout.mask,
-        )
-        return self._both("o_proj", layout.gather(seen.transpose(1, 2).flatten(2)), layout)
+        seen = layout.gather(attention(queries, keys, values, layout.mask))
+        return self._both("o_proj", seen.flatten(1), layout)
 
     def _both(self, name: str, tokens: Tensor, layout: Layout) -> Tensor:
         first, second = self.get_submodule(name), self.get_submodule(f"{name}_moe_gen")
