@@ -17,7 +17,7 @@ from unisandbox.model_backends.bagel.context import Row, length_of, write
 from unisandbox.model_backends.bagel.prompts import Prompts, from_pixels
 from unisandbox.model_backends.bagel.sampler import Sampling, draw
 from unisandbox.model_backends.bagel.vision import whole
-from unisandbox.records import Fields, Generation, Image, Prompt, Request
+from unisandbox.records import Fields, Finish, Generation, Image, Prompt, Request
 
 WORDS = 4
 """Rows that are continued in words at once, for each picture that is drawn at once."""
@@ -38,8 +38,7 @@ class Written:
     """Words that followed from a request."""
 
     text: str
-    is_whole: bool
-    """It came to an end by itself."""
+    finish: Finish
 
 
 class BagelBackend:
@@ -123,10 +122,11 @@ class BagelBackend:
             lambda scores: chosen.noisy(scores).argmax(-1),
             self._columns(asked[0]),
         )
-        return [
-            (one.request, Written(self.loaded.tokenizer.decode(tokens).split(FRAME[0])[0], is_whole))
-            for one, (tokens, is_whole) in zip(asked, written, strict=True)
-        ]
+        found = []
+        for one, (tokens, is_whole) in zip(asked, written, strict=True):
+            text = self.loaded.tokenizer.decode(tokens).split(FRAME[0])[0]
+            found.append((one.request, Written(text, "complete" if is_whole else "truncated")))
+        return found
 
     def _draw(self, asked: Sequence[Asked]) -> list[tuple[Request, Image]]:
         config = self.loaded.model.config
@@ -152,18 +152,14 @@ class BagelBackend:
 
 def _answered(request: Request, written: Written) -> Generation:
     thought, text = _split(written.text) if request.prompt.think else (None, written.text.strip())
-    return Generation(
-        request.key, text=text, thought=thought, finish="complete" if written.is_whole else "truncated"
-    )
+    return Generation(request.key, text=text, thought=thought, finish=written.finish)
 
 
 def _drawn(request: Request, picture: Image, thought: Written | None) -> Generation:
     if thought is None:
         return Generation(request.key, picture)
     said = re.sub(r"</?think>", "", thought.text).strip()
-    return Generation(
-        request.key, picture, thought=said, finish="complete" if thought.is_whole else "truncated"
-    )
+    return Generation(request.key, picture, thought=said, finish=thought.finish)
 
 
 def _split(said: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import Qwen2Tokenizer
 
@@ -54,9 +54,10 @@ def load(folder: Path, weights: str, device: torch.device, dtype: torch.dtype) -
     _check(folder / AUTOENCODER, shapes_of(autoencoder.inner), _shapes(renamed(standing, config.autoencoder)))
     _warn_if_slow(device, dtype)
     _fits(folder, [*model.parameters(), *autoencoder.parameters()], device, dtype)
-    model.load_state_dict(_read(folder / weights, device, dtype), assign=True)
-    held = renamed(_read(folder / AUTOENCODER, device, dtype), config.autoencoder)
-    autoencoder.inner.load_state_dict(held, assign=True)
+    with one_line(NAME, str(folder)):
+        model.load_state_dict(_read(folder / weights, device, dtype), assign=True)
+        held = renamed(_read(folder / AUTOENCODER, device, dtype), config.autoencoder)
+        autoencoder.inner.load_state_dict(held, assign=True)
     all_weights = [*sorted(model.state_dict().items()), *sorted(autoencoder.state_dict().items())]
     return Loaded(model.eval(), autoencoder.eval(), tokenizer, digest(all_weights))
 
@@ -76,9 +77,12 @@ def shapes_of(module: nn.Module) -> Shapes:
 
 
 def shapes_in(file: Path) -> Shapes:
-    """Return the names and shapes in a file of weights, without reading those."""
-    with safe_open(file, "pt") as held:
-        return {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+    """Return the names and shapes in a file of weights, without reading those. Raises BackendError."""
+    try:
+        with safe_open(file, "pt") as held:
+            return {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise BackendError(f"{NAME}: {file}: no whole safetensors file ({error}). Fetch it again.") from None
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> Shapes:

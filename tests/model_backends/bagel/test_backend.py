@@ -224,6 +224,15 @@ def test_weights_that_are_missing_unexpected_or_of_another_shape(folder: Path, t
     )
 
 
+def test_files_that_are_cut_off_or_no_settings(folder: Path, tmp_path: Path) -> None:
+    to = tmp_path / "cut"
+    shutil.copytree(folder, to)
+    (to / "ae.safetensors").write_bytes((folder / "ae.safetensors").read_bytes()[:5000])
+    assert "ae.safetensors: no whole safetensors file" in refusal(to)
+    (to / "vit_config.json").write_text("{")
+    assert "cannot be loaded: JSONDecodeError" in refusal(to)
+
+
 def test_a_checkpoint_of_another_size(folder: Path, tmp_path: Path) -> None:
     to = tmp_path / "other"
     shutil.copytree(folder, to)
