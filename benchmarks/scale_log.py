@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,9 +146,14 @@ def install_as_plugin(site: Path) -> None:
 
 def cut(path: Path) -> int:
     """Take the last lines off a log, as a sudden end does; return how many there were."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    os.truncate(path, sum(map(len, lines[:-CUT])))
-    return len(lines)
+    last: deque[int] = deque(maxlen=CUT)
+    lines = 0
+    with path.open("rb") as file:  # line by line: what this process holds counts as its children's peak too
+        for line in file:
+            last.append(len(line))
+            lines += 1
+    os.truncate(path, path.stat().st_size - sum(last))
+    return lines
 
 
 def main() -> None:

@@ -214,7 +214,7 @@ def test_commands_that_read_runs_read_them_there(expected: bytes, capsys: pytest
     assert Path("merged/results.json").read_bytes() == expected
     assert {p.name for p in Path("merged/images").iterdir()} == {p.name for p in Path("run/images").iterdir()}
     assert main(["resume", URL, "--quiet"]) == 0
-    assert merge([local(URL)], "merged").finished
+    assert merge([URL], "merged").finished
 
 
 def test_judging_again_is_sent_too(words: Path) -> None:

@@ -31,6 +31,7 @@ from unisandbox.run_log import (
     placed_lines,
     read_json,
 )
+from unisandbox.storage import local
 
 FIX = "Choose another -o."
 
@@ -43,7 +44,8 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Results:
     they are of different matrices or weights, or hold different answers or verdicts for one trial.
     """
     out = Path(out)
-    folders = list({folder.resolve(): folder for folder in map(Path, runs)}.values())
+    there = [local(run, pictures=True) for run in runs]
+    folders = list({folder.resolve(): folder for folder in there}.values())
     abouts = {folder: read_json(folder / RUN) for folder in folders}
     _check_same(abouts)
     options = saved(folders[0], shard=None)
