@@ -31,6 +31,8 @@ from unisandbox.plugins import installed
 
 SAMPLES = 24
 
+pytestmark = pytest.mark.xdist_group("executors")  # one cluster is enough for this machine
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
