@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.model_backends.bagel.make_parity import (
     GUIDANCE,
+    INSTRUCTION,
     MOST_THOUGHT,
     PROMPTS,
     PUBLISHED,
@@ -18,7 +19,6 @@ from tests.model_backends.bagel.make_parity import (
 from tests.support_bagel import numbers, save_bagel, told
 from unisandbox.model_backends.bagel.checkpoint import Loaded, load
 from unisandbox.model_backends.bagel.context import Context, Latent, Seen, Text, write
-from unisandbox.model_backends.bagel.prompts import DRAWING
 from unisandbox.model_backends.bagel.sampler import Sampling, draw, guided
 from unisandbox.model_backends.bagel.vision import patches, whole
 
@@ -89,7 +89,7 @@ def test_velocity(bagel: Loaded, time: float) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("number", [0, 1])
 def test_thinking_and_then_drawing(bagel: Loaded, number: int) -> None:
-    system, prompt = text(bagel, DRAWING), text(bagel, PROMPTS[number])
+    system, prompt = text(bagel, INSTRUCTION), text(bagel, PROMPTS[number])
     ((thought, is_whole),) = write(bagel.model, [(system, prompt)], MOST_THOUGHT)
     assert thought == numbers()[f"run/{number}/thought"].tolist()
     assert bagel.tokenizer.decode(thought) == told()["thoughts"][PROMPTS[number]]
