@@ -17,17 +17,12 @@ from unisandbox import loading
 from unisandbox.backend import Trainable, TrainSpec
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.matrix import named_model
-from unisandbox.model_backends.any_to_any import train as module
 from unisandbox.model_backends.any_to_any.factory import any_to_any
 from unisandbox.model_backends.any_to_any.train import (
-    PLAN,
-    STATE,
     Learner,
     Lesson,
-    Training,
     drawn_for,
     lessons,
-    rate,
     save_memory,
     settled,
     teach,
@@ -37,6 +32,8 @@ from unisandbox.plugins import installed
 from unisandbox.records import Example, Image, Turn
 from unisandbox.runner import load_backend
 from unisandbox.specs import build
+from unisandbox.training import finetuning
+from unisandbox.training.finetuning import PLAN, STATE, Training, rate
 from unisandbox.training.record import LOG
 from unisandbox.training.stars import train
 
@@ -456,6 +453,6 @@ def test_a_missing_package_is_named_with_the_fix(
 
 def test_defaults_are_said(refusing: Any) -> None:
     made = settled(refusing._family, TrainSpec(), CPU)
-    assert (made.steps, made.batch, made.rate, made.precision) == (500, 8, module.RATE, "float32")
-    assert settled(refusing._family, TrainSpec(lora=8), CPU).rate == module.LORA_RATE
+    assert (made.steps, made.batch, made.rate, made.precision) == (500, 8, finetuning.RATE, "float32")
+    assert settled(refusing._family, TrainSpec(lora=8), CPU).rate == finetuning.LORA_RATE
     assert settled(refusing._family, TrainSpec(), torch.device("cuda")).precision == "bfloat16"
