@@ -36,8 +36,9 @@ def bagel(
     """Return the backend for the folder ``path``, which holds the files of BAGEL-7B-MoT.
 
     ``weights`` is the file in it; each ``adapter`` (a folder of peft's, such as a LoRA) is merged into them,
-    in that order. ``batch_size`` is the most pictures at once, and a quarter of the most rows of words; it
-    is halved where memory runs out. ``image_size`` is pixels a side. Words are the likeliest ones at ``text_temperature`` 0, and at most ``max_tokens`` of a thought or an
+    in that order. ``batch_size`` is the most pictures at once, and a quarter of the most rows of words; it is
+    halved where memory runs out. ``image_size`` is pixels a side.
+    Words are the likeliest ones at ``text_temperature`` 0, and at most ``max_tokens`` of a thought or an
     answer, the one that opens it counted. The other names are the authors': ``num_timesteps`` points in time,
     both ends counted, denser near the noise by ``timestep_shift``; guidance ``cfg_text_scale`` away from the
     context without the text and ``cfg_img_scale`` away from that without pictures (1: none), at the times of
