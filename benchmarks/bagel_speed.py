@@ -74,13 +74,15 @@ class Model:
 def made(size: str, device: torch.device) -> Model:
     """Build a model; on the device ``meta`` it has no weights."""
     config = FULL if size == "7b" else SMALL
-    torch.set_default_dtype(torch.float32 if device.type == "cpu" else torch.bfloat16)
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    torch.set_default_dtype(dtype)
     torch.manual_seed(0)
     try:
         with device:
             bagel, autoencoder = Bagel(config, Frame(1, 2, 3, 4)), Autoencoder(config.autoencoder)
     finally:
         torch.set_default_dtype(torch.float32)
+    bagel.to(dtype)  # the fixed positions too
     bagel.language_model.lm_head.weight[2] = 0  # what ends a text is never the likeliest
     return Model(bagel.eval(), autoencoder.eval(), PIXELS[size] // config.stride)
 
