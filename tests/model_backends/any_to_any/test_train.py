@@ -33,7 +33,7 @@ from unisandbox.records import Example, Image, Turn
 from unisandbox.runner import load_backend
 from unisandbox.specs import build
 from unisandbox.training import finetuning
-from unisandbox.training.finetuning import PLAN, STATE, Training, rate
+from unisandbox.training.finetuning import PLAN, STATE, Training
 from unisandbox.training.record import LOG
 from unisandbox.training.stars import train
 
@@ -223,15 +223,6 @@ def test_every_example_comes_once_before_any_comes_again() -> None:
     assert seen(0, 4) == seen(0, 4) != seen(0, 6) and seen(0, 4) != seen(1, 4)
     put_in = [int(prompt) for step in range(200) for prompt, _ in drawn_for(taught, TrainSpec(batch=5), step)]
     assert 60 < sum(prompt < 0 for prompt in put_in) < 140  # of 1000
-
-
-def test_the_rate_rises_and_falls() -> None:
-    spec = TrainSpec(steps=100, rate=1.0)
-    linear = [rate(spec, step) for step in range(100)]
-    assert linear[0] == 0.1 and linear[10] == 1.0 and linear[55] == 0.5 and 0 < linear[-1] < 0.02
-    assert rate(replace(spec, schedule="cosine"), 55) == pytest.approx(0.5)
-    assert rate(replace(spec, schedule="cosine"), 20) > linear[20]
-    assert rate(replace(spec, schedule="constant"), 99) == 1.0
 
 
 def test_company_does_not_change_the_loss_of_an_example(janus: Path) -> None:
