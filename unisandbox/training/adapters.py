@@ -23,7 +23,7 @@ def adapted(model: nn.Module, names: Sequence[str], spec: TrainSpec) -> Any:
     config = LoraConfig(r=spec.lora, lora_alpha=2 * spec.lora, target_modules=list(names))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft behind transformers
-        return get_peft_model(model, config)  # type: ignore[arg-type]
+        return get_peft_model(model, config)
 
 
 def merged(who: str, model: Any, folder: Path) -> tuple[Any, str]:
