@@ -16,7 +16,7 @@ def register_models(register: RegisterModel) -> None:
         "bagel",
         "unisandbox.model_backends.bagel.factory:bagel",
         summary="BAGEL in this process: reads, thinks and draws, many pictures at once",
-        does=("image", "text", "think", "see"),
+        does=("image", "text", "think", "see", "train"),
     )
     register(
         "diffusers",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from unisandbox.backend import TrainSpec
 from unisandbox.batching import Batches
-from unisandbox.errors import UsageError
+from unisandbox.errors import BackendError, UsageError
 from unisandbox.loading import device_label, number_format, versions
 from unisandbox.model_backends.any_to_any.sampling import Seeded
 from unisandbox.model_backends.bagel.checkpoint import FRAME, NAME, Loaded
@@ -17,7 +20,10 @@ from unisandbox.model_backends.bagel.context import Row, length_of, write
 from unisandbox.model_backends.bagel.prompts import Prompts, from_pixels
 from unisandbox.model_backends.bagel.sampler import Sampling, draw
 from unisandbox.model_backends.bagel.vision import whole
-from unisandbox.records import Fields, Finish, Generation, Image, Prompt, Request
+from unisandbox.records import Example, Fields, Finish, Generation, Image, Prompt, Request
+
+if TYPE_CHECKING:
+    from unisandbox.model_backends.bagel.train import Preset
 
 WORDS = 4
 """Rows that are continued in words at once, for each picture that is drawn at once."""
@@ -58,6 +64,7 @@ class BagelBackend:
         batch_size: int,
         max_tokens: int,
         text_temperature: float,
+        preset: Preset | None = None,
     ) -> None:
         """Take a loaded model; for the options see the factory. Raises UsageError for an ``image_size``."""
         stride, most = loaded.model.config.stride, loaded.model.config.max_latent_size
@@ -69,6 +76,7 @@ class BagelBackend:
         self.prompts = Prompts(loaded)
         self._name, self._sampling, self._image_size = name, sampling, image_size
         self._max_tokens, self._temperature = max_tokens, text_temperature
+        self._preset: Preset | None = preset
         self._rounds = loaded.model.dtype != torch.float32
         self._writing = Batches(NAME, batch_size * WORDS, filled=self._rounds)
         self._drawing = Batches(NAME, batch_size, filled=self._rounds)
@@ -92,7 +100,12 @@ class BagelBackend:
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
-        """Answer in words, think, and draw, each together for all who ask for it."""
+        """Answer in words, think, and draw, each together for all who ask for it.
+
+        Raises BackendError once its weights were trained.
+        """
+        if self.loaded.model.training:
+            raise BackendError(f"{NAME}: these weights were trained. Load the student that came of them.")
         words = [request for request in requests if request.prompt.output == "text"]
         for request, written in self._write(words, self.prompts.answer):
             yield _answered(request, written)
@@ -105,6 +118,14 @@ class BagelBackend:
             asked.append(Asked(request, self.prompts.picture(request.prompt, thought)))
         for request, picture in self._drawing.over(asked, self._draw, self._columns):
             yield _drawn(request, picture, thoughts.get(request.key))
+
+    def train(
+        self, examples: Sequence[Example], spec: TrainSpec, out: Path, *, quiet: bool = False
+    ) -> Mapping[str, str]:
+        """Train adapters or all weights; ``spec.batch`` counts examples. Uses up the weights in memory."""
+        from unisandbox.model_backends.bagel.train import teach
+
+        return teach(self.loaded, examples, spec, out, preset=self._preset, quiet=quiet)
 
     def _write(
         self, requests: Sequence[Request], row: Callable[[Prompt], Row]

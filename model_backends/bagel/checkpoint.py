@@ -20,6 +20,7 @@ from unisandbox.loading import digest, number_format, one_line
 from unisandbox.model_backends.bagel.autoencoder import Autoencoder, renamed
 from unisandbox.model_backends.bagel.config import Shapes, read_config
 from unisandbox.model_backends.bagel.model import Bagel, Frame
+from unisandbox.training.adapters import merged
 
 NAME = "bagel"
 SETTINGS = ("llm_config.json", "vit_config.json")
@@ -37,10 +38,19 @@ class Loaded:
     tokenizer: Any
     digest: str
     """Of all weights."""
+    folder: Path
+    """Where they were."""
+    adapters: tuple[Path, ...] = ()
+    """What was merged into them."""
 
 
-def load(folder: Path, weights: str, device: torch.device, dtype: torch.dtype) -> Loaded:
-    """Load a folder. Raises UsageError for one that lacks files, BackendError for weights that do not fit."""
+def load(
+    folder: Path, weights: str, device: torch.device, dtype: torch.dtype, adapters: Sequence[Path] = ()
+) -> Loaded:
+    """Load a folder, and merge adapters into it.
+
+    Raises UsageError for one that lacks files, BackendError for weights that do not fit.
+    """
     _complete(folder, weights)
     with one_line(NAME, str(folder)):
         settings = [json.loads((folder / name).read_text(encoding="utf-8")) for name in SETTINGS]
@@ -58,8 +68,10 @@ def load(folder: Path, weights: str, device: torch.device, dtype: torch.dtype) -
         model.load_state_dict(_read(folder / weights, device, dtype), assign=True)
         held = renamed(_read(folder / AUTOENCODER, device, dtype), config.autoencoder)
         autoencoder.inner.load_state_dict(held, assign=True)
+    for adapter in adapters:
+        model, _ = merged(NAME, model, adapter)
     all_weights = [*sorted(model.state_dict().items()), *sorted(autoencoder.state_dict().items())]
-    return Loaded(model.eval(), autoencoder.eval(), tokenizer, digest(all_weights))
+    return Loaded(model.eval(), autoencoder.eval(), tokenizer, digest(all_weights), folder, tuple(adapters))
 
 
 def read_tokenizer(folder: Path) -> tuple[Any, Frame]:

@@ -17,6 +17,7 @@ def bagel(
     *,
     path: Path,
     weights: str = "ema.safetensors",
+    adapter: tuple[Path, ...] = (),
     device: str = "auto",
     dtype: Precision = "auto",
     batch_size: Annotated[int, Field(ge=1)] = 8,
@@ -30,18 +31,21 @@ def bagel(
     cfg_interval: tuple[Time, Time] = (0.4, 1.0),
     cfg_renorm_type: Literal["global", "channel", "text_channel"] = "global",
     cfg_renorm_min: Time = 0.0,
+    preset: Literal["stars", "injection"] | None = None,
 ) -> Backend:
     """Return the backend for the folder ``path``, which holds the files of BAGEL-7B-MoT.
 
-    ``weights`` is the file in it, such as that of a student. ``batch_size`` is the most pictures at once, and
-    a quarter of the most rows of words; it is halved where memory runs out. ``image_size`` is pixels a side.
-    Words are the likeliest ones at ``text_temperature`` 0, and at most ``max_tokens`` of a thought or an
-    answer, the one that opens it counted. The other names are the authors': ``num_timesteps`` points in time,
-    both ends counted, denser near the noise by ``timestep_shift``; guidance ``cfg_text_scale`` away from the
-    context without the text and ``cfg_img_scale`` away from that without pictures (1: none), at the times of
-    ``cfg_interval``; what keeps its length under guidance, and the least factor by which that shortens. The
-    defaults are the settings of arXiv 2511.20561. Raises UsageError for a folder that lacks files, a size or
-    a device that is not there, BackendError for weights that do not fit, the settings or the memory.
+    ``weights`` is the file in it; each ``adapter`` (a folder of peft's, such as a LoRA) is merged into them,
+    in that order. ``batch_size`` is the most pictures at once, and a quarter of the most rows of words; it is
+    halved where memory runs out. ``image_size`` is pixels a side. Words are the likeliest ones at
+    ``text_temperature`` 0, and at most ``max_tokens`` of a thought or an answer, the one that opens it
+    counted. The other names are the authors': ``num_timesteps`` points in time, both ends counted, denser
+    near the noise by ``timestep_shift``; guidance ``cfg_text_scale`` away from the context without the text
+    and ``cfg_img_scale`` away from that without pictures (1: none), at the times of ``cfg_interval``; what
+    keeps its length under guidance, and the least factor by which that shortens. The defaults are the
+    settings of arXiv 2511.20561. With a ``preset`` it is trained as published there. Raises UsageError for a
+    folder that lacks files, a size or a device that is not there, BackendError for weights that do not fit,
+    the settings or the memory.
     """
     quiet()
     import torch
@@ -58,6 +62,7 @@ def bagel(
         weights,
         target,
         torch.bfloat16 if fitting == "auto" else getattr(torch, fitting),
+        adapter,
     )
     sampling = Sampling(
         num_timesteps=num_timesteps,
@@ -76,4 +81,5 @@ def bagel(
         batch_size=batch_size,
         max_tokens=max_tokens,
         text_temperature=text_temperature,
+        preset=preset,
     )

@@ -107,6 +107,14 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     return seen.view(rows, -1, groups, columns, width).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 
+class Norm(nn.RMSNorm):
+    """A norm that takes any number format, as autocast has several, and gives that of its weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens (..., width)."""
+        return super().forward(x.to(self.weight.dtype))
+
+
 class Attention(nn.Module):
     """Grouped-query attention with normalised queries and keys, over the tokens of both experts."""
 
@@ -120,8 +128,8 @@ class Attention(nn.Module):
             self.add_module(f"k_proj{expert}", nn.Linear(width, narrow))
             self.add_module(f"v_proj{expert}", nn.Linear(width, narrow))
             self.add_module(f"o_proj{expert}", nn.Linear(wide, width, bias=False))
-            self.add_module(f"q_norm{expert}", nn.RMSNorm(head, eps=config.rms_norm_eps))
-            self.add_module(f"k_norm{expert}", nn.RMSNorm(head, eps=config.rms_norm_eps))
+            self.add_module(f"q_norm{expert}", Norm(head, eps=config.rms_norm_eps))
+            self.add_module(f"k_norm{expert}", Norm(head, eps=config.rms_norm_eps))
 
     def forward(
         self, tokens: Tensor, layout: Layout, turns: tuple[Tensor, Tensor], cache: Cache | None, layer: int
@@ -152,10 +160,10 @@ class Layer(nn.Module):
         self.self_attn = Attention(config)
         self.mlp = Qwen2MLP(config)
         self.mlp_moe_gen = Qwen2MLP(config)
-        self.input_layernorm = nn.RMSNorm(width, eps=eps)
-        self.input_layernorm_moe_gen = nn.RMSNorm(width, eps=eps)
-        self.post_attention_layernorm = nn.RMSNorm(width, eps=eps)
-        self.post_attention_layernorm_moe_gen = nn.RMSNorm(width, eps=eps)
+        self.input_layernorm = Norm(width, eps=eps)
+        self.input_layernorm_moe_gen = Norm(width, eps=eps)
+        self.post_attention_layernorm = Norm(width, eps=eps)
+        self.post_attention_layernorm_moe_gen = Norm(width, eps=eps)
 
     def forward(
         self, tokens: Tensor, layout: Layout, turns: tuple[Tensor, Tensor], cache: Cache | None, layer: int
@@ -180,8 +188,8 @@ class Core(nn.Module):
         self._config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-        self.norm_moe_gen = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.norm = Norm(config.hidden_size, eps=config.rms_norm_eps)
+        self.norm_moe_gen = Norm(config.hidden_size, eps=config.rms_norm_eps)
         self.gradient_checkpointing = False
         """Compute layers again on the way back, for less memory in training."""
 

@@ -79,10 +79,10 @@ class Prompts:
         pixels = _pixels(fitted(self._drawn_size(picture), sight.side * size, SMALLEST_SEEN, size))
         return Seen(pixels.shape[1] // size, pixels.shape[2] // size, patches(pixels, size))
 
-    def known(self, picture: PilImage) -> Latent:
-        """Return a picture as clean latents."""
+    def known(self, picture: PilImage, noise: torch.Generator | None = None) -> Latent:
+        """Return a picture as clean latents: their mean or, with ``noise``, drawn."""
         size = self._config.latent_patch_size
-        latents = self._autoencoder.encode(_pixels(self._drawn_size(picture)))
+        latents = self._autoencoder.encode(_pixels(self._drawn_size(picture)), noise)
         return Latent(latents.shape[1] // size, latents.shape[2] // size, patches(latents, size))
 
     def _drawn_size(self, picture: PilImage) -> PilImage:

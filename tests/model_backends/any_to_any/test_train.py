@@ -18,17 +18,12 @@ from unisandbox.backend import Trainable, TrainSpec
 from unisandbox.building import load_backend
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.matrix import named_model
-from unisandbox.model_backends.any_to_any import train as module
 from unisandbox.model_backends.any_to_any.factory import any_to_any
 from unisandbox.model_backends.any_to_any.train import (
-    PLAN,
-    STATE,
     Learner,
     Lesson,
-    Training,
     drawn_for,
     lessons,
-    rate,
     save_memory,
     settled,
     teach,
@@ -37,6 +32,8 @@ from unisandbox.model_backends.any_to_any.train import (
 from unisandbox.plugins import installed
 from unisandbox.records import Example, Image, Turn
 from unisandbox.specs import build
+from unisandbox.training import finetuning
+from unisandbox.training.finetuning import PLAN, STATE, Training
 from unisandbox.training.record import LOG
 from unisandbox.training.stars import train
 
@@ -226,15 +223,6 @@ def test_every_example_comes_once_before_any_comes_again() -> None:
     assert seen(0, 4) == seen(0, 4) != seen(0, 6) and seen(0, 4) != seen(1, 4)
     put_in = [int(prompt) for step in range(200) for prompt, _ in drawn_for(taught, TrainSpec(batch=5), step)]
     assert 60 < sum(prompt < 0 for prompt in put_in) < 140  # of 1000
-
-
-def test_the_rate_rises_and_falls() -> None:
-    spec = TrainSpec(steps=100, rate=1.0)
-    linear = [rate(spec, step) for step in range(100)]
-    assert linear[0] == 0.1 and linear[10] == 1.0 and linear[55] == 0.5 and 0 < linear[-1] < 0.02
-    assert rate(replace(spec, schedule="cosine"), 55) == pytest.approx(0.5)
-    assert rate(replace(spec, schedule="cosine"), 20) > linear[20]
-    assert rate(replace(spec, schedule="constant"), 99) == 1.0
 
 
 def test_company_does_not_change_the_loss_of_an_example(janus: Path) -> None:
@@ -456,6 +444,6 @@ def test_a_missing_package_is_named_with_the_fix(
 
 def test_defaults_are_said(refusing: Any) -> None:
     made = settled(refusing._family, TrainSpec(), CPU)
-    assert (made.steps, made.batch, made.rate, made.precision) == (500, 8, module.RATE, "float32")
-    assert settled(refusing._family, TrainSpec(lora=8), CPU).rate == module.LORA_RATE
+    assert (made.steps, made.batch, made.rate, made.precision) == (500, 8, finetuning.RATE, "float32")
+    assert settled(refusing._family, TrainSpec(lora=8), CPU).rate == finetuning.LORA_RATE
     assert settled(refusing._family, TrainSpec(), torch.device("cuda")).precision == "bfloat16"
