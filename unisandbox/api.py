@@ -20,7 +20,7 @@ from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
 from unisandbox.executors import make_executor, parse_executor
 from unisandbox.executors.protocol import Executor
-from unisandbox.matrix import JudgeChoice, Matrix, Model, Shard, named_model, resolve
+from unisandbox.matrix import JudgeChoice, Matrix, Model, NoJudge, Shard, named_model, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
@@ -162,7 +162,7 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
             repeats=options.repeats,
             limit=options.limit,
         )
-    except UsageError:  # an option that a model does not have is to be mended before what follows from it
+    except NoJudge:  # an option that a model does not have is to be mended before what follows from it
         for fault in _faults("model", [named_model(text, plugins) for text in options.models]):
             raise fault from None
         raise

@@ -50,6 +50,10 @@ class Model:
         return frozenset(self.entry.abilities(self.options))
 
 
+class NoJudge(UsageError):
+    """None is named, and none is the default for what a model draws."""
+
+
 @dataclass(frozen=True, slots=True)
 class JudgeChoice:
     """A judge as named in a run."""
@@ -377,7 +381,7 @@ def _default(wanted: str, model: Model, plugins: Plugins) -> JudgeChoice:
         raise UsageError(f"{claims} are both the default for {wanted} answers. Name one: --judges")
     fitting = [entry.name for entry in plugins.judges.values() if _fits(entry, wanted)]
     fix = f"Name one: --judges {' or '.join(fitting)}." if fitting else "Install one that reads them."
-    raise UsageError(
+    raise NoJudge(
         f"No judge is the default for the pictures of {model.label!r} (not the sandbox's own). {fix} "
         f"If they are sandbox pictures, say so: --models {model.spec.name}:...,draws=sandbox"
     )
