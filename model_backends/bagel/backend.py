@@ -64,6 +64,7 @@ class BagelBackend:
         batch_size: int,
         max_tokens: int,
         text_temperature: float,
+        instruction: str | None = None,
         preset: Preset | None = None,
     ) -> None:
         """Take a loaded model; for the options see the factory. Raises UsageError for an ``image_size``."""
@@ -73,8 +74,9 @@ class BagelBackend:
                 f"{NAME}: image_size={image_size}: expected a multiple of {stride}, {stride * most} at most."
             )
         self.loaded = loaded
-        self.prompts = Prompts(loaded)
+        self.prompts = Prompts(loaded, instruction)
         self._name, self._sampling, self._image_size = name, sampling, image_size
+        self._instruction = instruction
         self._max_tokens, self._temperature = max_tokens, text_temperature
         self._preset: Preset | None = preset
         self._rounds = loaded.model.dtype != torch.float32
@@ -90,6 +92,7 @@ class BagelBackend:
             "weights": self.loaded.digest,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "thinking": "native",
+            "instruction": self._instruction or "the default",
             "pictures": {**asdict(self._sampling), "image_size": self._image_size},
             "words": {"temperature": self._temperature, "max_tokens": self._max_tokens},
             "device": device_label(model.device),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from unisandbox.backend import Backend
+from unisandbox.errors import UsageError
 from unisandbox.loading import Precision, quiet
 
 Time = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +23,7 @@ def bagel(
     dtype: Precision = "auto",
     batch_size: Annotated[int, Field(ge=1)] = 8,
     image_size: Annotated[int, Field(ge=1)] = 1024,
+    instruction: Path | None = None,
     max_tokens: Annotated[int, Field(ge=1)] = 1000,
     text_temperature: Annotated[float, Field(ge=0)] = 0.0,
     num_timesteps: Annotated[int, Field(ge=2)] = 50,
@@ -37,7 +39,8 @@ def bagel(
 
     ``weights`` is the file in it; each ``adapter`` (a folder of peft's, such as a LoRA) is merged into them,
     in that order. ``batch_size`` is the most pictures at once, and a quarter of the most rows of words; it is
-    halved where memory runs out. ``image_size`` is pixels a side. Words are the likeliest ones at
+    halved where memory runs out. ``image_size`` is pixels a side. ``instruction`` is a text file
+    with what tells it to think, in place of our words. Words are the likeliest ones at
     ``text_temperature`` 0, and at most ``max_tokens`` of a thought or an answer, the one that opens it
     counted. The other names are the authors': ``num_timesteps`` points in time, both ends counted, denser
     near the noise by ``timestep_shift``; guidance ``cfg_text_scale`` away from the context without the text
@@ -81,5 +84,17 @@ def bagel(
         batch_size=batch_size,
         max_tokens=max_tokens,
         text_temperature=text_temperature,
+        instruction=_words(instruction) if instruction else None,
         preset=preset,
     )
+
+
+def _words(path: Path) -> str:
+    """Return what a text file says; raises UsageError."""
+    try:
+        words = path.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"bagel: instruction={path} cannot be read: {error}. Name a text file.") from None
+    if not words:
+        raise UsageError(f"bagel: instruction={path} says nothing. Leave it out for the default.")
+    return words

@@ -17,18 +17,14 @@ from unisandbox.records import Image, Prompt, Turn
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-# The two instructions are those that the authors publish beside the weights (inferencer.py): others would be
-# other results.
 DRAWING = (
-    "You should first think about the planning process in the mind and then generate the image. \n"
-    "The planning process is enclosed within <think> </think> tags, "
-    "i.e. <think> planning process here </think> image here"
+    "Before you draw, think about what the picture has to show. Write your thoughts between <think> and "
+    "</think>, then draw: <think> your thoughts </think> the picture"
 )
 """What stands before a question that is thought about and then drawn."""
 ANSWERING = (
-    "You should first think about the reasoning process in the mind and then provide the user with the "
-    "answer. \nThe reasoning process is enclosed within <think> </think> tags, "
-    "i.e. <think> reasoning process here </think> answer here"
+    "Before you answer, think the question through. Write your thoughts between <think> and </think>, then "
+    "give the answer: <think> your thoughts </think> the answer"
 )
 """The same where the answer is words."""
 SMALLEST_SEEN, SMALLEST_KNOWN = 224, 512
@@ -38,8 +34,9 @@ SMALLEST_SEEN, SMALLEST_KNOWN = 224, 512
 class Prompts:
     """Turns requests into rows of one model."""
 
-    def __init__(self, loaded: Loaded) -> None:
-        """Take a model, with its tokenizer and autoencoder."""
+    def __init__(self, loaded: Loaded, instruction: str | None = None) -> None:
+        """Take a model with all its parts, and what tells it to think in place of our words."""
+        self._instruction = instruction
         self._tokenizer = loaded.tokenizer
         self._frame = loaded.model.frame
         self._config = loaded.model.config
@@ -90,7 +87,7 @@ class Prompts:
         return fitted(picture, self._config.max_latent_size * stride, SMALLEST_KNOWN, stride)
 
     def _system(self, words: str, think: bool) -> Row:
-        return (self.text(words),) if think else ()
+        return (self.text(self._instruction or words),) if think else ()
 
     def _said(self, turn: Turn) -> Piece:
         return self.text(f"<think>{turn.text}</think>" if turn.thought else turn.text)

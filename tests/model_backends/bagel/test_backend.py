@@ -270,3 +270,21 @@ def test_turns_are_read_in_their_order(backend: Any) -> None:
     turns = {"1": (first, thought, last), "2": (last, thought, first)}
     said = by_key(backend.generate([asked(*each, key=key, output="text") for key, each in turns.items()]))
     assert said["1"].text != said["2"].text
+
+
+def test_what_tells_it_to_think_can_be_said_otherwise(folder: Path, backend: Any, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("Plan it.\n")
+    other = loaded(folder, instruction=words)
+    question = thinking([asked(PROMPTS[0], seed=1)])[0].prompt
+    system, *rest = other.prompts.thinking(question)
+    assert system == other.prompts.text("Plan it.")
+    assert [*backend.prompts.thinking(question)][1:] == rest and backend.prompts.thinking(question)[
+        0
+    ] != system
+    assert other.describe()["instruction"] == "Plan it."
+    words.write_text(" ")
+    with pytest.raises(UsageError, match="says nothing"):
+        loaded(folder, instruction=words)
+    with pytest.raises(UsageError, match=r"nowhere cannot be read.*Name a text file"):
+        loaded(folder, instruction="nowhere")

@@ -16,6 +16,7 @@ from tests.model_backends.bagel.make_parity import GRADIENTS, PROMPTS, SHAPE
 from tests.support_bagel import numbers, save_bagel, told
 from tests.support_local import asked, by_key
 from unisandbox.backend import Trainable, TrainSpec
+from unisandbox.building import load_backend
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.matrix import named_model
 from unisandbox.model_backends.bagel.checkpoint import AUTOENCODER, WEIGHTS, Loaded, load
@@ -33,7 +34,6 @@ from unisandbox.model_backends.bagel.train import (
 from unisandbox.model_backends.bagel.vision import patches
 from unisandbox.plugins import installed
 from unisandbox.records import Example, Image
-from unisandbox.runner import load_backend
 from unisandbox.training import examples as accepted
 from unisandbox.training import stars
 from unisandbox.training.finetuning import STATE, Training, rate
