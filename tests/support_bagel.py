@@ -37,6 +37,7 @@ def part(prefix: str) -> dict[str, Tensor]:
 
 def save_bagel(folder: Path, dtype: torch.dtype = torch.float32) -> Path:
     """Write a checkpoint in the published layout."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, prefix in (("ema", "ema/"), ("ae", "ae/")):
         weights = {key: value.to(dtype) for key, value in part(prefix).items()}
         save_file(weights, folder / f"{name}.safetensors")

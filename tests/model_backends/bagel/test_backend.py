@@ -13,7 +13,7 @@ from PIL import Image as pil
 from safetensors.torch import load_file, save_file
 
 import unisandbox
-from tests.model_backends.bagel.make_parity import PROMPTS
+from tests.model_backends.bagel.make_parity import INSTRUCTION, PROMPTS
 from tests.support_bagel import save_bagel
 from tests.support_local import asked, by_key, questions
 from unisandbox.errors import BackendError, UsageError
@@ -24,17 +24,20 @@ from unisandbox.prompts import with_thought
 from unisandbox.records import Generation, Image, Prompt, Request, Turn
 from unisandbox.specs import build
 
-SMALL: Mapping[str, object] = {"image_size": 16, "num_timesteps": 8, "max_tokens": 24, "device": "cpu"}
+SMALL: Mapping[str, object] = {"image_size": 16, "num_timesteps": 8, "max_tokens": 12, "device": "cpu"}
 
 
 def loaded(folder: Path, **options: object) -> Any:
-    given = {"path": folder, **SMALL, **options}
+    given = {"path": folder, "instruction": folder.parent / "instruction.txt", **SMALL, **options}
     return build("bagel", bagel, {name: str(value) for name, value in given.items()})
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_bagel(tmp_path_factory.mktemp("bagel"))
+    """A checkpoint, and beside it an instruction after which some thoughts come to an end."""
+    root = tmp_path_factory.mktemp("bagel")
+    (root / "instruction.txt").write_text(INSTRUCTION)
+    return save_bagel(root / "tiny")
 
 
 @pytest.fixture(scope="module")
