@@ -46,9 +46,8 @@ examples:
   unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python --judges openai
   unisandbox run --tasks math_* --repeats 4 --shard 1/8 --out runs/night-1
   unisandbox run --tasks math_* --repeats 4 --dry-run --seconds-per-image 20 --devices 8 --price-per-hour 2.5
-  unisandbox run --models any-to-any:path=Janus-Pro-7B --executor workers=4
-  unisandbox run --models any-to-any:path=Janus-Pro-7B diffusers:path=sd --executor ray:10.0.0.1:6379 \
-    --py-executable diffusers=~/envs/old/bin/python
+  unisandbox run --models any-to-any:model=Janus-Pro-7B --judges vlm --executor workers=4
+  unisandbox run --models bagel:path=BAGEL-7B-MoT --judges vlm --executor ray:10.0.0.1:6379 --replicas 16
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
