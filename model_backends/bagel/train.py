@@ -213,8 +213,8 @@ class Learner(finetuning.Learner):
         with torch.autocast(self._device.type, self._kind, enabled=self._kind != torch.float32):
             hidden, layout = model([each.row for each in rows])
             grid = layout.spread(hidden)
-            words, pictures, velocities = list[Tensor](), list[Tensor](), list[Tensor]()
-            ids = list[int]()
+            words, pictures, velocities = [], [], []
+            ids: list[int] = []
             for each, line in zip(rows, grid, strict=True):
                 last, start = each.row[-1], length_of(each.row[:-1])
                 if isinstance(last, Text):

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.model_backends.bagel.make_parity import GRADIENTS, PROMPTS, SHAPE
 from tests.support_bagel import numbers, save_bagel, told
 from tests.support_local import asked, by_key
-from unisandbox.backend import TrainSpec
+from unisandbox.backend import Trainable, TrainSpec
 from unisandbox.building import load_backend
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.matrix import named_model
@@ -175,6 +175,7 @@ def test_an_accepted_set_becomes_a_student_that_draws_otherwise(
 
 def test_words_are_learned(folder: Path, tmp_path: Path) -> None:
     backend: Any = load_backend(named_model(f"bagel:{OPTIONS},path={folder}", installed()))
+    assert issubclass(type(backend), Trainable)
     found = backend.train(SAID, TrainSpec(steps=40, batch=2, rate=0.01), tmp_path, quiet=True)
     with pytest.raises(BackendError, match="these weights were trained"):
         list(backend.generate([asked("How?", output="text")]))
