@@ -1,7 +1,7 @@
 """Fine-tuning of tiny random Janus and Emu3: what is shown is learned, and kept on disk."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from PIL import Image as pil
 from safetensors.torch import load_file
 
+from tests.support_finetuning import interrupt, stop
 from tests.support_local import asked, by_key
 from unisandbox import loading
 from unisandbox.backend import Trainable, TrainSpec
@@ -295,21 +296,6 @@ def test_adapters_keep_to_the_parts_that_learn(janus: Path, tmp_path: Path) -> N
 
 
 # --- stops ---
-
-
-def interrupt(at: int, doing: Callable[[Training], None]) -> Callable[[Training, int], tuple[float, int]]:
-    plain = Training.step
-
-    def step(self: Training, number: int) -> tuple[float, int]:
-        if number == at:
-            doing(self)
-        return plain(self, number)
-
-    return step
-
-
-def stop(_: Training) -> None:
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lora", [0, 2])

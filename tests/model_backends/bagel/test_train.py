@@ -1,6 +1,6 @@
 """Fine-tuning of the tiny BAGEL: the authors' loss, what learns and what does not, stops, students."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.model_backends.bagel.make_parity import GRADIENTS, PROMPTS, SHAPE
 from tests.support_bagel import numbers, save_bagel, told
+from tests.support_finetuning import interrupt, stop
 from tests.support_local import asked, by_key
 from unisandbox.backend import Trainable, TrainSpec
 from unisandbox.building import load_backend
@@ -249,21 +250,6 @@ def test_frozen_parts_stay_as_they_are(
 
 
 # --- stops ---
-
-
-def interrupt(at: int, doing: Callable[[Training], None]) -> Callable[[Training, int], tuple[float, int]]:
-    plain = Training.step
-
-    def step(self: Training, number: int) -> tuple[float, int]:
-        if number == at:
-            doing(self)
-        return plain(self, number)
-
-    return step
-
-
-def stop(_: Training) -> None:
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lora", [0, 2])
