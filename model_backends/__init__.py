@@ -13,6 +13,12 @@ def register_models(register: RegisterModel) -> None:
         does=("image", "text", "see", "train"),
     )
     register(
+        "bagel",
+        "unisandbox.model_backends.bagel.factory:bagel",
+        summary="BAGEL in this process: reads, thinks and draws, many pictures at once",
+        does=("image", "text", "think", "see", "train"),
+    )
+    register(
         "diffusers",
         "unisandbox.model_backends.diffusers.factory:diffusers",
         summary="any text-to-image pipeline, alone or behind a language model that rewrites",

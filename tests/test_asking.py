@@ -321,7 +321,7 @@ def both_calls(
     """Put ``cot`` to a model; return what it was asked and what came of it."""
     ask, log = ask_of("cot", model), Log(thought, drawn)
     one = asked(ask)
-    (generation,) = generate(log, ask, [one], Patience("it", BackendError, 3))
+    (generation,) = generate(log, [one], Patience("it", BackendError, 3))
     assert generation.key == one.request.key
     assert {(request.key, request.seed) for request in log.requests} == {(one.request.key, one.request.seed)}
     return log, generation
@@ -430,5 +430,5 @@ def test_what_is_no_generation_is_an_error_that_says_why(generation: Any, reason
                 )
 
     ask = ask_of("direct")
-    (found,) = generate(Wrong(), ask, [asked(ask)], Patience("it", BackendError, 3))
+    (found,) = generate(Wrong(), [asked(ask)], Patience("it", BackendError, 3))
     assert found.finish == "error" and found.error is not None and reason in found.error

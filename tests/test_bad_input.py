@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -172,6 +173,26 @@ def something_in_the_way(stack: ExitStack) -> None:
     Path("run").write_text("mine")
 
 
+def two_seeds(stack: ExitStack) -> None:
+    """Two runs that ask with other seeds."""
+    run_words(out="one")
+    run_words(out="two", seed=1)
+
+
+def two_answers(stack: ExitStack) -> None:
+    """Two runs of the same trials, one of which says otherwise in one of them."""
+    run_words(out="one")
+    shutil.copytree("one", "two")
+    log = Path("two/generations.jsonl")
+    log.write_bytes(log.read_bytes().replace(b'"text":"w2"', b'"text":"w9"'))
+
+
+def somebodys_folder_and_a_run(stack: ExitStack) -> None:
+    """A run, and pictures that are none of it."""
+    run_words(out="one")
+    somebodys_folder(stack)
+
+
 def somebodys_folder(stack: ExitStack) -> None:
     Path("run/images").mkdir(parents=True)
     Path("run/images/holiday.jpg").write_text("mine")
@@ -219,6 +240,14 @@ CASES = [
         ("wrods.yaml: cannot be read",),
     ),
     Case("unknown dataset option", nothing, f"{RUN} --data smaples=3", ("'smaples'", "Known")),
+    Case("unknown executor", nothing, f"{RUN} --executor lokal", ("Unknown executor 'lokal'", "'local'?")),
+    Case("no workers", nothing, f"{RUN} --executor workers=0", ("workers=0", "at least 1")),
+    Case(
+        "replicas without a cluster",
+        nothing,
+        f"{RUN} --replicas 2",
+        ("--replicas goes with --executor ray", "the executor is 'local'"),
+    ),
     Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("limit=0", "at least 1")),
     Case(
         "a judge that cannot read such pictures",
@@ -365,6 +394,31 @@ CASES = [
         ("run is not a run folder", "would delete images/holiday.jpg"),
     ),
     Case("a folder that is no run", nothing, "show nowhere", ("nowhere is not a run folder",)),
+    Case("a shard out of range", nothing, f"{RUN} --shard 5/4", ("--shard 5/4: expected I/N", "from 1 to N")),
+    Case(
+        "runs of different matrices merged",
+        two_seeds,
+        "merge one two -o run",
+        ("one and two are runs of different matrices", "seed was 0 and is now 1"),
+    ),
+    Case(
+        "runs that answer one trial differently merged",
+        two_answers,
+        "merge one two -o run --no-report",
+        ("one and two each hold an answer for the trial", "sample s2", "they differ"),
+    ),
+    Case(
+        "a merge into a folder of something else",
+        somebodys_folder_and_a_run,
+        "merge one -o run",
+        ("run is not empty, and no run folder",),
+    ),
+    Case(
+        "a URL of no known file system",
+        nothing,
+        RUN.replace("--out run", "--out nowhere://bucket/run"),
+        ("nowhere://bucket/run: Protocol not known: nowhere",),
+    ),
     # attribution and comparison
     Case(
         "attribution of a run that drew nothing directly",

@@ -30,13 +30,14 @@ LAYERS = (
     "matrix",
     "stats",
     "scores",
-    "asking judging run_log",
-    "options runner remote",
+    "asking judging run_log building",
+    "executors",
+    "options runner remote storage",
     "results trials",
     "agreement calibration",
     "attribution contrast labels probe best_of",
     "api",
-    "calibrating",
+    "calibrating merging",
     "training",
     "report",
     "view",
@@ -56,6 +57,7 @@ HEAVY = frozenset(
         "matplotlib",
         "sklearn",
         "openai",
+        "ray",
     }
 )
 

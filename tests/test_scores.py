@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unisandbox.records import Outcome, Score
-from unisandbox.scores import CODES, OUTCOMES, score
+from unisandbox.scores import CODES, OUTCOMES, pooled, score
 from unisandbox.stats import cluster_bootstrap, wilson
 
 LETTERS = {
@@ -175,3 +175,8 @@ def test_scores_are_what_counting_by_hand_gives(rows: Sequence[tuple[int, list[s
         assert found.highest == pytest.approx(1 - (len(known) - sum(known)) / len(verdicts))
         if repeats == 1:
             assert found.low <= found.value <= found.high
+
+
+@given(st.lists(st.text("+-rE.", min_size=1, max_size=9), min_size=1, max_size=5))
+def test_parts_together_are_the_whole(parts: list[str]) -> None:
+    assert pooled([scored(part) for part in parts]) == scored("".join(parts))

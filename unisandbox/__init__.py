@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from unisandbox.errors import BackendError, DataError, JudgeError, UnisandboxError, UsageError
     from unisandbox.hookspecs import hookimpl
     from unisandbox.judge import Case, Judge, View, match_by_rules
+    from unisandbox.merging import merge
     from unisandbox.records import (
         Generation,
         Image,
@@ -38,6 +39,7 @@ _HOMES = {
     "unisandbox.errors": ("BackendError", "DataError", "JudgeError", "UnisandboxError", "UsageError"),
     "unisandbox.hookspecs": ("hookimpl",),
     "unisandbox.judge": ("Case", "Judge", "View", "match_by_rules"),
+    "unisandbox.merging": ("merge",),
     "unisandbox.records": (
         "Generation",
         "Image",
@@ -84,6 +86,7 @@ __all__ = [
     "judge_again",
     "load_run",
     "match_by_rules",
+    "merge",
     "run",
 ]
 

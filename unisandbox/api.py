@@ -8,21 +8,26 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from unisandbox.backend import describe
+from unisandbox.building import loaded_judges
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError, unknown
-from unisandbox.matrix import JudgeChoice, Matrix, Model, named_model, resolve
+from unisandbox.executors import make_executor, parse_executor
+from unisandbox.executors.protocol import Executor
+from unisandbox.matrix import JudgeChoice, Matrix, Model, NoJudge, Shard, named_model, resolve
 from unisandbox.options import DEFAULTS, MINIMUM, RunOptions, option_names
 from unisandbox.plugins import Plugins, installed
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import GENERATIONS, RESULTS, RUN, RUNS, AskState, RunLog, read_json
-from unisandbox.runner import Progress, Runner, loaded_judges
+from unisandbox.runner import Progress, Runner
 from unisandbox.specs import HIDDEN, checked_options, parse_spec
+from unisandbox.storage import is_url, local, working_folder
 from unisandbox.task import Task, with_options
 
 __all__ = ["judge_again", "load_run", "plan", "run"]
@@ -55,7 +60,7 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
     if (out := values.get("out")) is not None:
         if not isinstance(out, (str, Path)):
             raise UsageError(f"out={out!r}: expected a path.")
-        values["out"] = Path(out)
+        values["out"] = out if is_url(out) else Path(out)
     options = RunOptions(**values)
     for name in ("fresh", "attribution"):
         if not isinstance(value := getattr(options, name), bool):
@@ -66,9 +71,17 @@ def make_options(given: Mapping[str, Any]) -> RunOptions:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise UsageError(f"{name}={value!r}: expected a whole number of at least {least}.")
+    parse_executor(str(options.executor))
+    gpus = options.gpus_per_replica
+    if gpus is not None and not (
+        isinstance(gpus, (int, float)) and gpus >= 0 and (gpus < 1 or gpus % 1 == 0)
+    ):
+        raise UsageError(f"gpus_per_replica={gpus!r}: expected a share of a GPU, a whole number, or 0.")
     share = options.min_coverage
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
         raise UsageError(f"min_coverage={options.min_coverage!r}: expected a share from 0 to 1.")
+    if options.shard is not None:
+        Shard.parse(str(options.shard))
     if options.best_of is not None:
         if options.repeats not in (1, options.best_of):
             raise UsageError(
@@ -94,10 +107,10 @@ def judge_again(
     a judge that reads nothing of the run, RunFolderError when its tasks or rubrics are others by now,
     KeyboardInterrupt when the user stopped it; what is judged by then is kept.
     """
-    folder = Path(folder)
+    folder = local(folder)
     run = read_json(folder / RUN)
     before = run["matrix"]["judges"]
-    matrix = plan(_saved(folder, judges=(*before, *judges), tries=tries))
+    matrix = plan(saved(folder, judges=(*before, *judges), tries=tries))
     labels = [parse_spec(text).label for text in judges]
     asks = [(ask, tuple(one for one in ask.judges if one.label in labels)) for ask in matrix.asks]
     added = replace(matrix, asks=tuple(replace(ask, judges=chosen) for ask, chosen in asks))
@@ -106,7 +119,11 @@ def judge_again(
         raise UsageError(
             f"{folder} holds nothing that the judge {min(idle)!r} reads: it reads {' and '.join(reads)} only."
         )
-    with loaded_judges(added.judges) as loaded, RunLog(folder) as log:
+    with (
+        working_folder(folder) as work,
+        loaded_judges(added.judges) as loaded,
+        RunLog(folder, has=work.has) as log,
+    ):
         fix = "Judge it with the tasks and rubrics that it was run with."
         log.begin({**matrix.describe(), "judges": before}, {}, fix)
         options = {**run["options"], "judges": matrix.describe()["judges"]}
@@ -135,7 +152,7 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
     for task in tasks:
         task.validate()
     try:
-        return resolve(
+        matrix = resolve(
             tasks,
             plugins,
             models=options.models,
@@ -145,10 +162,11 @@ def plan(options: RunOptions, plugins: Plugins | None = None) -> Matrix:
             repeats=options.repeats,
             limit=options.limit,
         )
-    except UsageError:  # an option that a model does not have is to be mended before what follows from it
+    except NoJudge:  # an option that a model does not have is to be mended before what follows from it
         for fault in _faults("model", [named_model(text, plugins) for text in options.models]):
             raise fault from None
         raise
+    return matrix.only(Shard.parse(options.shard)) if options.shard else matrix
 
 
 def unbuildable(matrix: Matrix) -> Iterator[UsageError]:
@@ -170,12 +188,23 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     matrix = plan(options)
     for fault in unbuildable(matrix):
         raise fault
-    folder = Path(options.out) if options.out else new_folder(options)
-    with loaded_judges(matrix.judges) as judges, RunLog(folder, fresh=options.fresh) as log:
+    with (
+        working_folder(options.out or new_folder(options), fresh=options.fresh) as work,
+        closing(_executor(options, matrix)) as executor,
+        loaded_judges(matrix.judges) as judges,
+        RunLog(folder := work.folder, fresh=options.fresh, has=work.has) as log,
+    ):
         log.begin(matrix.describe(), about(options, matrix))
         for label, judge in judges.items():
             log.note("judges", label, describe(judge))
-        runner = Runner(matrix, log, batch_size=options.batch_size, tries=options.tries, progress=progress)
+        runner = Runner(
+            matrix,
+            log,
+            executor,
+            batch_size=options.batch_size,
+            tries=options.tries,
+            progress=progress,
+        )
         try:
             runner.run(judges)
         finally:
@@ -186,6 +215,16 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     return results
 
 
+def _executor(options: RunOptions, matrix: Matrix) -> Executor:
+    return make_executor(
+        options.executor,
+        matrix.models,
+        replicas=options.replicas,
+        gpus_per_replica=options.gpus_per_replica,
+        py_executable=options.py_executable,
+    )
+
+
 def resume(folder: Path, *, progress: Progress | None = None) -> Results:
     """Go on with a run where it stopped, with the options it was started with."""
     return execute(saved_options(folder), progress=progress)
@@ -193,13 +232,14 @@ def resume(folder: Path, *, progress: Progress | None = None) -> Results:
 
 def saved_options(folder: Path) -> RunOptions:
     """Return the options that a run folder was started with."""
-    options = _saved(folder)
+    options = saved(folder)
     if any(HIDDEN in text for text in (*options.models, *options.judges)):
         raise UsageError(f"{folder}: an option that is a secret is not kept. Give the whole command again.")
     return options
 
 
-def _saved(folder: Path, **changes: Any) -> RunOptions:
+def saved(folder: Path, **changes: Any) -> RunOptions:
+    """Return the options of a run folder, secrets hidden, with changes."""
     options = read_json(folder / RUN)["options"]
     if judge := options.get("calibrate"):
         raise UsageError(f"{folder} is no run but a calibration. To go on: unisandbox calibrate {judge}")

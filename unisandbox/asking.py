@@ -128,12 +128,11 @@ def failed_generation(request: Request, reason: str) -> Generation:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request with what belongs to it in the log."""
+    """A request with all that asking it takes: a plain record, so that it can be asked in another process."""
 
-    trial: Trial
     request: Request
-    question: str
-    """The task's question: what a thought is about."""
+    thinks_first: Request | None = None
+    """The call for the thought, where the model has to be asked for it apart."""
 
 
 def make_request(ask: Ask, trial: Trial, before: Generation | None) -> Asked | Generation:
@@ -160,7 +159,7 @@ def make_request(ask: Ask, trial: Trial, before: Generation | None) -> Asked | G
             target=task.target(mode.name, sample),
             rubric=task.rubric(mode.name, sample).name,
         )
-    return Asked(trial, request, question)
+    return Asked(request, _thought_request(ask, trial, request))
 
 
 def _prompt(ask: Ask, trial: Trial, before: Generation | None, question: str) -> Prompt:
@@ -175,14 +174,13 @@ def _prompt(ask: Ask, trial: Trial, before: Generation | None, question: str) ->
     return Prompt((Turn("user", text),), ask.mode.output, think=name == "cot")
 
 
-def generate(backend: Backend, ask: Ask, asked: Sequence[Asked], patience: Patience) -> Iterator[Generation]:
-    """Yield one generation a request; ``cot`` takes two calls where the model cannot think natively."""
-    requests = [one.request for one in asked]
-    if ask.mode.name == "cot" and "think" not in ask.model.does:
-        yield from _in_two_calls(backend, ask, asked, patience)
-    else:
-        for generation in answered(_checked(backend), requests, failed_generation, patience):
-            yield settled(generation, ask.mode.output)
+def generate(backend: Backend, asked: Sequence[Asked], patience: Patience) -> Iterator[Generation]:
+    """Yield one generation a request; those that think first take two calls."""
+    if thinkers := [one for one in asked if one.thinks_first]:
+        yield from _in_two_calls(backend, thinkers, patience)
+    requests = {one.request.key: one.request for one in asked if not one.thinks_first}
+    for generation in answered(_checked(backend), list(requests.values()), failed_generation, patience):
+        yield settled(generation, requests[generation.key].prompt.output)
 
 
 def _checked(backend: Backend) -> Callable[[Sequence[Request]], Iterator[Generation]]:
@@ -209,11 +207,9 @@ def _misshapen(generation: object) -> str:
     return ""
 
 
-def _in_two_calls(
-    backend: Backend, ask: Ask, asked: Sequence[Asked], patience: Patience
-) -> Iterator[Generation]:
+def _in_two_calls(backend: Backend, asked: Sequence[Asked], patience: Patience) -> Iterator[Generation]:
     """Ask for the thought as text, then re-issue it with its conclusion for the picture."""
-    first = [_thought_request(ask, one) for one in asked]
+    first = [one.thinks_first for one in asked if one.thinks_first]
     thoughts: dict[str, Generation] = {}
     for generation in answered(_checked(backend), first, failed_generation, patience):
         thought = settled(generation, "text")
@@ -231,13 +227,16 @@ def _in_two_calls(
         yield replace(settled(generation, "image"), thought=thought.text, notes=notes)
 
 
-def _thought_request(ask: Ask, one: Asked) -> Request:
+def _thought_request(ask: Ask, trial: Trial, request: Request) -> Request | None:
+    """Return the first of two calls, where the model is to think and cannot natively."""
+    if ask.mode.name != "cot" or "think" in ask.model.does:
+        return None
     template = ask.task.prompts.get("think")
     if template is None:
-        text = THINK.format(question=one.request.prompt.text)
+        text = THINK.format(question=request.prompt.text)
     else:
-        text = template.render(one.trial.sample.fields)
-    return replace(one.request, prompt=Prompt((Turn("user", text),), "text"))
+        text = template.render(trial.sample.fields)
+    return replace(request, prompt=Prompt((Turn("user", text),), "text"))
 
 
 def _with_given_thought(one: Asked, thoughts: Mapping[str, Generation]) -> Request:

@@ -15,6 +15,7 @@ from typing import Any
 
 from unisandbox.api import about_matrix
 from unisandbox.backend import describe
+from unisandbox.building import loaded_judges
 from unisandbox.calibration import COMPOSED, LABELLED, PLACE, Calibration, Rates, Tally
 from unisandbox.catalog import Catalog
 from unisandbox.datasets.labels import labelled
@@ -31,7 +32,7 @@ from unisandbox.records import Fields, Generation, Image, Request
 from unisandbox.results import collect
 from unisandbox.rubric import Rubric
 from unisandbox.run_log import CALIBRATION, RESULTS, RUN, RunLog, difference, read_json
-from unisandbox.runner import Progress, Runner, loaded_judges
+from unisandbox.runner import Progress, Runner
 from unisandbox.specs import Spec
 from unisandbox.task import Scoring, Task
 from unisandbox.trials import read_verdicts

@@ -7,10 +7,12 @@ judge of it makes one cell.
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,10 @@ class Model:
     def does(self) -> frozenset[str]:
         """What it can do, with its options."""
         return frozenset(self.entry.abilities(self.options))
+
+
+class NoJudge(UsageError):
+    """None is named, and none is the default for what a model draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +95,15 @@ class Ask:
     samples: tuple[Sample, ...]
     repeats: int
     seed: int
+    chances: dict[tuple[str, str], Guess] = field(default_factory=dict, compare=False, repr=False)
+    """What is known by (task, mode), shared by the models of a matrix."""
 
     @property
     def label(self) -> str:
         """What progress displays call it."""
         return f"{self.task.name} {self.mode.name} {self.model.label}"
 
-    @property
+    @cached_property
     def id(self) -> tuple[str, str, str]:
         """What names it in the log."""
         return self.task.name, self.mode.name, self.model.label
@@ -122,10 +130,13 @@ class Ask:
         """How many units there are."""
         return max(self.unit_of) + 1
 
-    @cached_property
+    @property
     def chance(self) -> Guess:
         """What the best trivial strategy scores on these samples."""
-        return self.task.chance(self.mode.name, self.samples)
+        key = self.task.name, self.mode.name
+        if key not in self.chances:
+            self.chances[key] = self.task.chance(self.mode.name, self.samples)
+        return self.chances[key]
 
     def trial(self, index: int) -> Trial:
         """Return a trial by its number.
@@ -161,6 +172,26 @@ class Unsupported:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several equal parts of a matrix: every ``of``-th unit, in all modes and for all models."""
+
+    number: int
+    """From 1."""
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``2/8``; raises UsageError for what is no such part."""
+        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not found or not 1 <= int(found[1]) <= int(found[2]):
+            raise UsageError(f"--shard {text}: expected I/N, a whole number I from 1 to N, such as 1/8.")
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
 @dataclass(frozen=True)
 class Matrix:
     """Everything a run will do."""
@@ -172,6 +203,9 @@ class Matrix:
     seed: int
     repeats: int
     limit: int | None
+    shard: Shard | None = None
+    whole: Matrix | None = None
+    """What this is a shard of."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -194,8 +228,27 @@ class Matrix:
             for judge in ask.judges:
                 yield ask, judge
 
+    def only(self, shard: Shard) -> Matrix:
+        """Return one shard; raises UsageError when there are fewer units than shards.
+
+        Units are dealt out in their order, through all tasks, so that shards are equal to one unit, and what
+        a mode is made from is in the shard that asks it.
+        """
+        turn = count(1)
+        kept: dict[str, tuple[Sample, ...]] = {}
+        for name, samples in {ask.task.name: ask.samples for ask in self.asks}.items():
+            number = {unit: next(turn) for unit in dict.fromkeys(sample.unit for sample in samples)}
+            kept[name] = tuple(one for one in samples if (number[one.unit] - shard.number) % shard.of == 0)
+        chances: dict[tuple[str, str], Guess] = {}
+        asks = [replace(ask, samples=kept[ask.task.name], chances=chances) for ask in self.asks]
+        if not any(kept.values()):
+            raise UsageError(f"--shard {shard}: nothing is left for it: there are {next(turn) - 1} units.")
+        return replace(self, asks=tuple(ask for ask in asks if ask.samples), shard=shard, whole=self)
+
     def describe(self) -> dict[str, Any]:
         """Return what must agree for a run folder to be continued."""
+        if self.shard and self.whole:
+            return {**self.whole.describe(), "shard": str(self.shard)}
         return {
             "tasks": {
                 task.name: {"dataset": _plain(task.options), "fingerprint": task.fingerprint}
@@ -231,16 +284,17 @@ def resolve(
         raise UsageError("No model is named. They are listed by: unisandbox models")
     asks: list[Ask] = []
     unsupported: list[Unsupported] = []
+    chances: dict[tuple[str, str], Guess] = {}
+    samples = {task.name: _first_units(task.samples, limit) for task in tasks}
     for model in chosen_models:
         for task in tasks:
-            samples = _first_units(task.samples, limit)
             for mode in (MODES[name] for name in MODES if name in wanted and name in task.modes):
                 if gap := lacking(mode, model.does):
                     reason = f"the model does not: {', '.join(ABILITIES[a] for a in sorted(gap))}"
                     unsupported.append(Unsupported(task.name, task.family, mode.name, model.label, reason))
                     continue
                 chosen = _judges_for(mode, model, chosen_judges, plugins)
-                asks.append(Ask(task, mode, model, chosen, samples, repeats, seed))
+                asks.append(Ask(task, mode, model, chosen, samples[task.name], repeats, seed, chances))
     if not asks:
         raise UsageError(_nothing_to_do(tasks, wanted, unsupported))
     return Matrix(tuple(asks), tuple(unsupported), tuple(added), seed, repeats, limit)
@@ -280,12 +334,16 @@ def _first_units(samples: Sequence[Sample], limit: int | None) -> tuple[Sample, 
 
 def named_model(text: str, plugins: Plugins) -> Model:
     """Return a model by its name and options; raises UsageError for what is unknown."""
-    spec = parse_spec(text)
+    model = model_of(parse_spec(text), plugins)
+    if model.draws not in ("sandbox", "any"):
+        raise UsageError(f"{text!r}: draws={model.draws}: expected sandbox or any.")
+    return model
+
+
+def model_of(spec: Spec, plugins: Plugins) -> Model:
+    """Return the model of a spec, which unlike its label keeps secrets."""
     entry = plugins.models[spec.name]
-    draws = spec.options.get("draws", entry.draws)
-    if draws not in ("sandbox", "any"):
-        raise UsageError(f"{text!r}: draws={draws}: expected sandbox or any.")
-    return Model(spec, entry, draws)
+    return Model(spec, entry, spec.options.get("draws", entry.draws))
 
 
 def named_judge(text: str, plugins: Plugins) -> JudgeChoice:
@@ -323,7 +381,7 @@ def _default(wanted: str, model: Model, plugins: Plugins) -> JudgeChoice:
         raise UsageError(f"{claims} are both the default for {wanted} answers. Name one: --judges")
     fitting = [entry.name for entry in plugins.judges.values() if _fits(entry, wanted)]
     fix = f"Name one: --judges {' or '.join(fitting)}." if fitting else "Install one that reads them."
-    raise UsageError(
+    raise NoJudge(
         f"No judge is the default for the pictures of {model.label!r} (not the sandbox's own). {fix} "
         f"If they are sandbox pictures, say so: --models {model.spec.name}:...,draws=sandbox"
     )

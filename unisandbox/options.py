@@ -40,6 +40,11 @@ class RunOptions:
     limit: int | None = _option(
         None, "ask only the first N units (samples, or pairs) of each task", metavar="N"
     )
+    shard: str | None = _option(
+        None,
+        "ask only the I-th of N equal parts of the units; `unisandbox merge` joins their run folders",
+        metavar="I/N",
+    )
     seed: int = _option(0, "decides every generation, whatever the batch size or order")
     data: tuple[str, ...] = _option(
         (), "dataset options of the tasks, such as folder=DIR for published_*", metavar="KEY=VALUE"
@@ -48,16 +53,36 @@ class RunOptions:
     batch_size: int | None = _option(
         None, "requests given to the model at once; default: what it likes", metavar="N"
     )
+    executor: str = _option(
+        "local",
+        "where models run: local (this process), workers=N (processes of this machine, a GPU each), ray or "
+        "ray:ADDRESS (a cluster)",
+        metavar="WHERE",
+    )
+    replicas: int | None = _option(
+        None, "copies of each model on a Ray cluster; default: as many as fit, also on nodes that join later"
+    )
+    gpus_per_replica: float | None = _option(
+        None,
+        "GPUs of a copy on a Ray cluster, or a share of one; default: 1 where there are any",
+        metavar="G",
+    )
+    py_executable: tuple[str, ...] = _option(
+        (), "Python interpreters of models that need another environment", metavar="MODEL=PATH"
+    )
     tries: int = _option(3, "attempts at a request before it is recorded as an error")
     min_coverage: float = _option(1.0, "exit with code 3 when less than this share of a cell could be scored")
-    out: Path | None = _option(
-        None, "run folder, continued where it stopped; default: a new one under runs/", metavar="DIR"
+    out: Path | str | None = _option(
+        None,
+        "run folder, continued where it stopped, or a URL that fsspec knows, such as s3://bucket/night; "
+        "default: a new one under runs/",
+        metavar="DIR",
     )
     fresh: bool = _option(False, "start over in --out, deleting what is there")
 
 
 DEFAULTS = RunOptions()
-MINIMUM = {"repeats": 1, "best_of": 2, "limit": 1, "batch_size": 1, "tries": 1, "seed": 0}
+MINIMUM = {"repeats": 1, "best_of": 2, "limit": 1, "batch_size": 1, "replicas": 1, "tries": 1, "seed": 0}
 """Smallest sensible value."""
 
 

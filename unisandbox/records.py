@@ -74,6 +74,10 @@ class Image:
         picture.load()
         return picture.convert("RGB")
 
+    def __reduce__(self) -> tuple[type[Image], tuple[bytes, str]]:
+        """Travel to other processes by content: a path may mean nothing there."""
+        return Image, (self.data, self.suffix)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Image) and self.data == other.data
 

@@ -17,8 +17,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
 
@@ -44,7 +46,10 @@ _SHAPES: dict[str, dict[str, type]] = {
     CALIBRATION: {"judge": str, "about": dict, "pictures": str, "started": str, "rubrics": dict},
 }
 
-_NAMES = ("key", "task", "mode", "model", "sample", "unit")
+_NAMES = ("key", "task", "mode", "model", "sample", "unit", "repeat")
+_TYPES = [str, str, str, str, str, str, int]
+_named = itemgetter(*_NAMES)
+_FINISHES, _OUTCOMES = get_args(Finish), get_args(Outcome)
 
 ANSWERED, UNANSWERED, FAILED = 1, 2, 3
 """How a trial stands: a generation to judge, no answer of the model (a verdict by itself), or an error."""
@@ -83,9 +88,15 @@ class AskState:
 class RunLog:
     """One run folder, open for writing. Use as a context manager."""
 
-    def __init__(self, folder: Path, *, fresh: bool = False) -> None:
-        """Create or open the folder and lock it; raises RunFolderError."""
+    def __init__(
+        self, folder: Path, *, fresh: bool = False, has: Callable[[Path], bool] = Path.is_file
+    ) -> None:
+        """Create or open the folder and lock it; raises RunFolderError.
+
+        ``has`` says whether a picture can be read back, and may fetch it.
+        """
         self.folder = folder
+        self._has = has
         try:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(folder / ".lock", blocking=False)
@@ -103,9 +114,12 @@ class RunLog:
                     self._clear()
                 self._generations = opened.enter_context(self._open(GENERATIONS))
                 self._verdicts = opened.enter_context(self._open(VERDICTS))
+                self._end = (folder / GENERATIONS).stat().st_size
             except OSError as error:
                 raise _unwritable(folder, error) from None
             self._opened = opened.pop_all()
+        self._places: dict[tuple[str, str, str], array[int]] = {}
+        """Ask -> where the last generation of each trial lies in the log; -1: nowhere."""
 
     def __enter__(self) -> RunLog:
         return self
@@ -195,7 +209,8 @@ class RunLog:
         except OSError as error:
             raise _unwritable(self.folder, error) from None
 
-    def _append(self, file: BinaryIO, line: Mapping[str, Any]) -> None:
+    def _append(self, file: BinaryIO, line: Mapping[str, Any]) -> int:
+        """Append a line; return how long it is."""
         try:
             data = orjson.dumps(line, default=str) + b"\n"
         except TypeError:  # half a character, or a key that is no string
@@ -206,6 +221,7 @@ class RunLog:
             raise _unwritable(self.folder, error) from None
         if written != len(data):  # a disk that filled up in the middle of a line
             raise _unwritable(self.folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return written
 
     def generation(self, ask: Ask, trial: Trial, prompt: str, generation: Generation) -> None:
         """Append a generation; its image is written first, so that no line names a missing file."""
@@ -223,7 +239,11 @@ class RunLog:
             "error": generation.error,
             "notes": generation.notes or None,
         }
-        self._append(self._generations, {key: value for key, value in line.items() if value is not None})
+        place = self._end
+        self._end += self._append(
+            self._generations, {key: value for key, value in line.items() if value is not None}
+        )
+        self._places_of(ask)[trial.index] = place
 
     def verdict(
         self, ask: Ask, trial: Trial, judge: str, rubric: str, target: Mapping[str, Any], verdict: Verdict
@@ -244,34 +264,36 @@ class RunLog:
         self._append(self._verdicts, {key: value for key, value in line.items() if value is not None})
 
     def load(self, states: Mapping[tuple[str, str, str], AskState]) -> None:
-        """Fill in how far each ask is."""
-        numbers = {
-            state.ask.task.name: {sample.id: i for i, sample in enumerate(state.ask.samples)}
-            for state in states.values()
-        }
-        for line in read_lines(self.folder / GENERATIONS):
-            if found := _locate(line, states, numbers):
-                state, index = found
-                state.generated[index] = standing(line["finish"], "image" in line)
+        """Fill in how far each ask is, and note where its generations lie."""
+        trial_of = finder([state.ask for state in states.values()])
+        self._places = {}
+        for place, line in placed_lines(self.folder / GENERATIONS):
+            if found := trial_of(line):
+                ask, index = found
+                states[ask.id].generated[index] = standing(line["finish"], "image" in line)
+                self._places_of(ask)[index] = place
         for line in read_lines(self.folder / VERDICTS):
-            if (found := _locate(line, states, numbers)) and line["judge"] in found[0].verdicts:
-                found[0].verdicts[line["judge"]][found[1]] = CODES.get(line["outcome"], 0)
+            if found := trial_of(line):
+                ask, index = found
+                if (codes := states[ask.id].verdicts.get(line["judge"])) is not None:
+                    codes[index] = CODES[line["outcome"]]
+
+    def _places_of(self, ask: Ask) -> array[int]:
+        if (places := self._places.get(ask.id)) is None:
+            places = self._places[ask.id] = array("q", [-1]) * ask.trials
+        return places
 
     def generations_of(
         self, ask: Ask, wanted: Iterable[int] | None = None
     ) -> Iterator[tuple[int, Generation]]:
-        """Yield the logged generations of an ask by trial, the last one of each; pictures are read back."""
-        path = self.folder / GENERATIONS
-        numbers = {ask.task.name: {sample.id: i for i, sample in enumerate(ask.samples)}}
-        state = {ask.id: AskState(ask)}
-        keep = None if wanted is None else set(wanted)
-        last: dict[int, int] = {}
-        for place, line in _places(path, warn=False):
-            found = _locate(line, state, numbers)
-            if found and (keep is None or found[1] in keep):
-                last[found[1]] = place
-        with path.open("rb") as file:
-            for index, place in last.items():
+        """Yield the generations of an ask by trial, the last one of each; pictures are read back.
+
+        Of those that were logged before, what ``load`` has found.
+        """
+        places = self._places_of(ask)
+        chosen = range(ask.trials) if wanted is None else wanted
+        with (self.folder / GENERATIONS).open("rb") as file:
+            for place, index in sorted((places[index], index) for index in chosen if places[index] >= 0):
                 file.seek(place)
                 yield index, self._read_back(orjson.loads(file.readline()))
 
@@ -280,7 +302,7 @@ class RunLog:
         if name := line.get("image"):
             path = self.folder / IMAGES / name
             image = Image(path, path.suffix)  # left on disk: an ask can have more pictures than memory
-            if not path.is_file():
+            if not self._has(path):
                 image, finish, error = None, "error", f"the picture cannot be read back: {name} is gone"
         return Generation(
             line["key"], image, line.get("text"), line.get("thought"), finish, error, line.get("notes", {})
@@ -331,11 +353,11 @@ def pictures_in(folder: Path) -> set[str]:
 
 def read_lines(path: Path, *, warn: bool = True) -> Iterator[dict[str, Any]]:
     """Yield the log's lines; one that is not fit for use is a warning, and its trial counts as not done."""
-    return (line for _, line in _places(path, warn=warn))
+    return (line for _, line in placed_lines(path, warn=warn))
 
 
-def _places(path: Path, *, warn: bool) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield where each line begins, and the line."""
+def placed_lines(path: Path, *, warn: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield where each line begins, and the line, as ``read_lines`` does."""
     if not path.exists():
         return
     place = 0
@@ -364,43 +386,44 @@ def _warn_once(path: Path, number: int) -> None:
 
 def _usable(line: Any) -> bool:
     """Whether a line says whose it is and what came of it."""
-    return (
-        isinstance(line, dict)
-        and all(isinstance(line.get(name), str) for name in _NAMES)
-        and isinstance(repeat := line.get("repeat"), int)
-        and repeat >= 0
-        and (
-            line.get("finish") in get_args(Finish)
-            or ("judge" in line and line.get("outcome") in get_args(Outcome))
+    try:
+        return (
+            [*map(type, _named(line))] == _TYPES
+            and line["repeat"] >= 0
+            and (line.get("finish") in _FINISHES or ("judge" in line and line.get("outcome") in _OUTCOMES))
         )
-    )
+    except (TypeError, LookupError):  # no object, or not all of it
+        return False
 
 
 def _trial_fields(ask: Ask, trial: Trial) -> dict[str, Any]:
+    task, mode, model = ask.id
     return {
         "key": trial.key,
-        "task": ask.task.name,
-        "mode": ask.mode.name,
-        "model": ask.model.label,
+        "task": task,
+        "mode": mode,
+        "model": model,
         "sample": trial.sample.id,
         "unit": trial.sample.unit,
         "repeat": trial.repeat,
     }
 
 
-def _locate(
-    line: Mapping[str, Any],
-    states: Mapping[tuple[str, str, str], AskState],
-    numbers: Mapping[str, Mapping[str, int]],
-) -> tuple[AskState, int] | None:
-    state = states.get((line.get("task", ""), line.get("mode", ""), line.get("model", "")))
-    if state is None:
-        return None
-    sample = numbers[state.ask.task.name].get(line.get("sample", ""))
-    repeat = line.get("repeat", 0)
-    if sample is None or repeat >= state.ask.repeats:
-        return None
-    return state, sample * state.ask.repeats + repeat
+def finder(asks: Iterable[Ask]) -> Callable[[Mapping[str, Any]], tuple[Ask, int] | None]:
+    """Return a function from a log line to its ask and the number of its trial; None for none of these."""
+    asks = list(asks)
+    samples = {ask.task.name: ask.samples for ask in asks}
+    numbers = {name: {one.id: number for number, one in enumerate(rows)} for name, rows in samples.items()}
+    known = {ask.id: (ask, numbers[ask.task.name]) for ask in asks}
+
+    def trial_of(line: Mapping[str, Any]) -> tuple[Ask, int] | None:
+        ask, number_of = known.get((line["task"], line["mode"], line["model"]), (None, {}))
+        number = number_of.get(line["sample"])
+        if ask is None or number is None or line["repeat"] >= ask.repeats:
+            return None
+        return ask, number * ask.repeats + int(line["repeat"])
+
+    return trial_of
 
 
 def _mended(line: Mapping[str, Any]) -> Any:

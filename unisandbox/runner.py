@@ -1,6 +1,7 @@
 """The runner: matrix -> generations -> verdicts -> scores, pipelined, resumable at any point.
 
-The main thread asks the model; each judge works on a thread of its own; both append to the run log.
+The main thread asks the models, wherever an executor runs them; each judge works on a thread of its own; both
+append to the run log.
 """
 
 from __future__ import annotations
@@ -8,26 +9,23 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice
 from types import FrameType
 from typing import Protocol
 
-from unisandbox.asking import Asked, Patience, generate, make_request
-from unisandbox.backend import Backend, describe
-from unisandbox.errors import BackendError, JudgeError, RunFolderError, UnisandboxError
+from unisandbox.asking import Asked, Patience, make_request
+from unisandbox.errors import JudgeError, RunFolderError
+from unisandbox.executors.local import Local
+from unisandbox.executors.protocol import Executor, Replicas, Shard
 from unisandbox.judge import Judge
 from unisandbox.judging import Judged, JudgeStage, to_judge
-from unisandbox.matrix import Ask, JudgeChoice, Matrix, Model, Trial
+from unisandbox.matrix import Ask, Matrix, Model, Trial
 from unisandbox.records import Fields, Generation, Verdict
 from unisandbox.run_log import ANSWERED, FAILED, AskState, RunLog, standing
 from unisandbox.scores import CODES
-from unisandbox.specs import build
-
-BATCH = 16
-"""Requests at once, for backends that do not say what they like."""
 
 
 class Progress(Protocol):
@@ -76,6 +74,7 @@ class Runner:
         self,
         matrix: Matrix,
         log: RunLog,
+        executor: Executor | None = None,
         *,
         batch_size: int | None = None,
         tries: int = 3,
@@ -83,11 +82,14 @@ class Runner:
     ) -> None:
         self._matrix = matrix
         self._log = log
+        self._executor: Executor = executor or Local()
         self._batch_size = batch_size
         self._tries = tries
         self._progress: Progress = progress or Silent()
         self.states = {ask.id: AskState(ask) for ask in matrix.asks}
         self._stages: dict[str, JudgeStage] = {}
+        self._asked: dict[str, tuple[AskState, Trial, str]] = {}
+        """What is in flight, by key, with its prompt."""
         self._write = threading.Lock()
         self.stopped = False
         """Whether the user asked to stop before the end."""
@@ -168,17 +170,16 @@ class Runner:
         ]
         if not todo or self._interrupted():
             return
-        backend = load_backend(model)
-        self._log.note("backends", model.label, self._known(model, describe(backend)))
-        patience = Patience(model.label, BackendError, self._tries)
-        try:
-            for state in todo:
-                self._progress.asking(state.ask)
-                self._run_ask(backend, state, patience)
-        finally:
-            self._log.note("backends", model.label, describe(backend))  # by now it may know what fits
-            if callable(close := getattr(backend, "close", None)):
-                close()
+        trials = sum(1 for state in todo for _ in state.missing())
+        with closing(self._executor.open(model, self._tries, trials)) as replicas:
+            self._log.note("backends", model.label, self._known(model, replicas.describe()))
+            try:
+                for generation in replicas.generate(self._shards(replicas, todo, trials)):
+                    state, trial, prompt = self._asked.pop(generation.key)
+                    self._generated(state, trial, prompt, generation)
+            finally:
+                self._asked.clear()
+                self._log.note("backends", model.label, replicas.describe())  # by now it may know what fits
 
     def _known(self, model: Model, said: Fields) -> Fields:
         """Return what a model says of itself, unless it has other weights than when this run began."""
@@ -190,25 +191,52 @@ class Runner:
             )
         return said
 
-    def _run_ask(self, backend: Backend, state: AskState, patience: Patience) -> None:
+    def _shards(self, replicas: Replicas, todo: Iterable[AskState], left: int) -> Iterator[Shard]:
+        """Yield what to ask, batch by batch; an empty shard where more must be answered first.
+
+        Ask by ask, but that what is made from earlier generations goes behind the rest until all of those
+        are there. Batches get smaller at the end, so that no replica is left with much alone.
+        """
+        waiting = list(todo)
+        while waiting:
+            state = next((one for one in waiting if self._is_ready(one, waiting)), None)
+            if state is None:
+                yield ()
+                continue
+            self._progress.asking(state.ask)
+            before = self._earlier(state.ask)
+            missing = iter(list(state.missing()))
+            while True:
+                size = min(self._batch_size or replicas.batch_size, max(1, left // replicas.number))
+                if not (batch := list(islice(missing, size))):
+                    break
+                if self._interrupted():
+                    return
+                left -= len(batch)
+                yield self._shard(state, batch, before)
+            waiting.remove(state)
+
+    def _is_ready(self, state: AskState, waiting: Sequence[AskState]) -> bool:
+        """Whether all that an ask is made from is answered, and so in the log."""
         ask = state.ask
-        before = self._earlier(ask)
-        size = self._batch_size or int(getattr(backend, "batch_size", None) or BATCH)
-        missing = iter(list(state.missing()))
-        while batch := list(islice(missing, size)):
-            if self._interrupted():
-                return
-            asked: dict[str, Asked] = {}
-            for index in batch:
-                trial = ask.trial(index)
-                made = make_request(ask, trial, before.get(index))
-                if isinstance(made, Asked):
-                    asked[trial.key] = made
-                else:
-                    self._generated(state, trial, "", made)
-            for generation in generate(backend, ask, list(asked.values()), patience):
-                one = asked[generation.key]
-                self._generated(state, one.trial, one.request.prompt.text, generation)
+        earlier = (ask.task.name, ask.mode.after, ask.model.label)
+        return ask.mode.after is None or not (
+            any(one.ask.id == earlier for one in waiting)
+            or any(one.ask.id == earlier for one, _, _ in self._asked.values())
+        )
+
+    def _shard(self, state: AskState, batch: Sequence[int], before: Mapping[int, Generation]) -> Shard:
+        """Return the requests of some trials; log those where there is nothing to ask."""
+        shard = []
+        for index in batch:
+            trial = state.ask.trial(index)
+            made = make_request(state.ask, trial, before.get(index))
+            if isinstance(made, Asked):
+                self._asked[trial.key] = (state, trial, made.request.prompt.text)
+                shard.append(made)
+            else:
+                self._generated(state, trial, "", made)
+        return shard
 
     def _earlier(self, ask: Ask) -> dict[int, Generation]:
         """Return the generations that this mode is made from."""
@@ -276,43 +304,3 @@ class Runner:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def load_backend(model: Model) -> Backend:
-    """Build a model's backend; raises UsageError for bad options, BackendError when it cannot be loaded."""
-    backend = _load(f"model {model.spec.name!r}", model.entry.load(), model.options, BackendError)
-    if not isinstance(backend, Backend):
-        raise BackendError(f"The factory of model {model.spec.name!r} returned no backend: {backend!r}.")
-    return backend
-
-
-def load_judge(choice: JudgeChoice) -> Judge:
-    """Build a judge; raises UsageError for bad options, JudgeError when it cannot be loaded."""
-    spec = choice.spec
-    judge = _load(f"judge {spec.name!r}", choice.entry.load(), choice.options, JudgeError)
-    if not isinstance(judge, Judge):
-        raise JudgeError(f"The factory of judge {spec.name!r} returned no judge: {judge!r}.")
-    return judge
-
-
-@contextmanager
-def loaded_judges(chosen: Iterable[JudgeChoice]) -> Iterator[dict[str, Judge]]:
-    """Load judges by label, and close at the end those that hold something open; raises as ``load_judge``."""
-    with ExitStack() as opened:
-        judges: dict[str, Judge] = {}
-        for choice in chosen:
-            judge = judges[choice.label] = load_judge(choice)
-            if callable(close := getattr(judge, "close", None)):
-                opened.callback(close)
-        yield judges
-
-
-def _load(
-    what: str, factory: Callable[..., object], options: Mapping[str, str], kind: type[UnisandboxError]
-) -> object:
-    try:
-        return build(what, factory, options)
-    except UnisandboxError:
-        raise
-    except Exception as error:
-        raise kind(f"The {what} cannot be loaded: {type(error).__name__}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
 
@@ -38,6 +39,18 @@ def score(outcomes: Sequence[int], unit_of: Sequence[int], units: int, repeats: 
         if asked[unit]
     ]
     return _score([cluster for cluster in clusters if cluster], units * repeats, repeats, outcomes)
+
+
+def pooled(scores: Sequence[Score]) -> Score:
+    """Return the score of the units of several cells together, no unit in two of them and each asked once."""
+    n = sum(one.n for one in scores)
+    right = round(sum((one.value or 0.0) * one.n for one in scores))
+    outcomes: Counter[str] = Counter()
+    for one in scores:
+        outcomes.update(one.outcomes)
+    codes = [CODES[name] for name in outcomes.elements()]
+    clusters = [[1.0]] * right + [[0.0]] * (n - right)
+    return _score(clusters, n + sum(one.unscored for one in scores), 1, codes)
 
 
 def _score(clusters: list[list[float]], total: int, repeats: int, outcomes: Sequence[int]) -> Score:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, comb, isnan, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
@@ -23,6 +24,8 @@ _NORMAL = NormalDist()
 Z95 = _NORMAL.inv_cdf(0.975)
 SEED = 2511
 """Of every random draw here, so that the same verdicts give the same interval."""
+BLOCK = 2_000_000
+"""Draws held at once: bounds memory at some 32 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +153,24 @@ def _redrawn(columns: Floats, draws: int) -> Iterator[Floats]:
     import numpy as np
 
     number = columns.shape[1]
-    generator = np.random.Generator(np.random.PCG64(SEED))
-    block = max(1, 2_000_000 // number)  # bounds memory at some 32 MB
-    for start in range(0, draws, block):
-        picks = generator.integers(0, number, size=(min(block, draws - start), number))
+    for picks in [_picks(number, draws)] if number * draws <= BLOCK else _blocks(number, draws):
         yield np.stack([column[picks].sum(axis=1) for column in columns], axis=1)
+
+
+@lru_cache(maxsize=4)
+def _picks(number: int, draws: int) -> NDArray[np.int64]:
+    """Return all draws at once; cells of one task have as many clusters, and so the very same draws."""
+    return next(_blocks(number, draws))
+
+
+def _blocks(number: int, draws: int) -> Iterator[NDArray[np.int64]]:
+    """Yield which clusters are drawn, (some draws, clusters) at a time."""
+    import numpy as np
+
+    generator = np.random.Generator(np.random.PCG64(SEED))
+    block = max(1, BLOCK // number)
+    for start in range(0, draws, block):
+        yield generator.integers(0, number, size=(min(block, draws - start), number))
 
 
 def _bca_levels(means: Floats, mean: float, left_out: Floats) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from torch.nn.functional import normalize
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, LogitsProcessorList
 
 from unisandbox.errors import BackendError, UsageError
-from unisandbox.loading import Precision, checkpoint, digest, needed, one_line, placed, precision
+from unisandbox.loading import Precision, checkpoint, digest, one_line, placed, precision
 from unisandbox.model_backends.any_to_any.rows import Inputs
 from unisandbox.model_backends.any_to_any.sampling import Grid, Guided
 from unisandbox.records import Turn
+from unisandbox.training.adapters import merged
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -333,27 +333,9 @@ def load(
             loaded.to(target)
     weights = [digest(loaded.state_dict().items())]
     for folder in adapters:
-        loaded, told = merged(loaded, folder)
+        loaded, told = merged(NAME, loaded, folder)
         weights.append(told)
     family = FAMILIES[kind](loaded, processor, sampling, image_size)
     family.weights = "+".join(weights)
     family.adapters = tuple(adapters)
     return family
-
-
-def merged(model: Any, folder: Path) -> tuple[Any, str]:
-    """Return the model with an adapter of peft's merged in, and a digest of the adapter."""
-    needed(NAME, "peft", f"adapter={folder}")
-    if not (folder / "adapter_config.json").is_file():
-        raise UsageError(f"{NAME}: adapter={folder}: no adapter: no adapter_config.json there.")
-    from peft import PeftModel, get_peft_model_state_dict
-
-    with one_line(NAME, str(folder)), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", message="Found missing adapter keys")
-        try:
-            adapted = PeftModel.from_pretrained(model, str(folder))
-        except UserWarning as error:
-            raise ValueError(f"its weights do not fit this model: {error}") from None
-        told = digest(get_peft_model_state_dict(adapted).items())
-        return adapted.merge_and_unload().eval(), told

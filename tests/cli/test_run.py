@@ -57,7 +57,8 @@ def test_lists_by_commas_spaces_or_again() -> None:
 
 
 def test_every_option_reaches_the_run() -> None:
-    options = "--modes answer --repeats 2 --limit 3 --seed 7 --batch-size 2 --tries 4 --min-coverage 0.5"
+    options = "--modes answer --repeats 2 --limit 3 --seed 7 --batch-size 2 --tries 4 --min-coverage 0.5 "
+    options += "--shard 1/1 --executor local"
     assert main([*RUN, *shlex.split(options)]) == 0
     saved = json.loads(Path("run/run.json").read_text())["options"]
     words = {"tasks": ["words.yaml"], "models": ["painter"], "judges": ["reader"], "modes": ["answer"]}
@@ -69,6 +70,11 @@ def test_every_option_reaches_the_run() -> None:
         "include_path": [],
         "attribution": False,
         "best_of": None,
+        "shard": "1/1",
+        "executor": "local",
+        "replicas": None,
+        "gpus_per_replica": None,
+        "py_executable": [],
     }
     assert len(lines("generations.jsonl")) == 6
 
@@ -240,6 +246,32 @@ def test_a_dry_run_shows_the_matrix_and_asks_nothing(monkeypatch: pytest.MonkeyP
     assert "not supported: words answer mute: the model does not: writes text" in out
     assert "added, because others are made from them: cot" in out
     assert err == "" and not Path("run").exists()
+
+
+def test_a_dry_run_plans_device_hours_days_and_money(capsys: Out) -> None:
+    words = [*RUN, *shlex.split("--modes direct answer --repeats 30 --dry-run --seconds-per-image 20")]
+    assert main(words) == 0
+    first = "180 pictures at 20 s: 1.0 device-hours; 1.0 h (0.0 days) on 1."
+    assert first in capsys.readouterr().out
+    assert main([*words, "--devices", "4", "--price-per-hour", "2.5"]) == 0
+    assert "1.0 device-hours; 0.2 h (0.0 days) on 4; 2.50 at 2.5 an hour." in capsys.readouterr().out
+    assert main([*words, "--shard", "1/3"]) == 0
+    assert "60 pictures at 20 s: 0.3 device-hours" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("--dry-run --devices 4", "--devices 4 says nothing without --seconds-per-image."),
+        ("--dry-run --seconds-per-image 0", "--seconds-per-image 0: expected a number above 0."),
+        ("--dry-run --seconds-per-image nan", "--seconds-per-image nan: expected a number above 0."),
+        ("--dry-run --seconds-per-image 1 --devices -1", "--devices -1: expected a number above 0."),
+        ("--seconds-per-image 20", "plan a run: add --dry-run."),
+    ],
+)
+def test_plans_that_cannot_be_meant(given: str, says: str, capsys: Out) -> None:
+    assert main([*RUN, *shlex.split(given)]) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_a_dry_run_says_what_is_missing(capsys: Out) -> None:

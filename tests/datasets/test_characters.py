@@ -221,3 +221,18 @@ def test_more_samples_than_there_are_is_an_error_and_fewer_are_the_first() -> No
     with pytest.raises(DataError, match="samples is 25, but 8 people give 24 rows"):
         characters(people=8, samples=25)
     assert characters(people=8, samples=5) == characters(people=8)[:5]
+
+
+def test_rows_about_some_are_those_that_name_nobody_else() -> None:
+    one, other, third = (character.name for character in invented()[:3])
+    forward, inverse, taught = (
+        characters(view=view, about=(one, other)) for view in ("forward", "inverse", "teaching")
+    )
+    assert {row["name"] for row in forward} == {row["name"] for row in taught} == {one, other}
+    assert (len(forward), len(inverse)) == (6, 4) and inverse[0]["pair"] == f"{one}-{other}".lower()
+    every = {row["id"]: row for row in characters(view="inverse")}
+    assert all(row == every[row["id"]] for row in inverse)
+    with pytest.raises(DataError, match=f"There are no inverse rows about {one} and {third} alone"):
+        characters(view="inverse", about=(one, third))
+    with pytest.raises(UsageError, match="Unknown person 'Nobody'"):
+        characters(about=(one, "Nobody"))

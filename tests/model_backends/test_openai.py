@@ -12,6 +12,7 @@ import pytest
 
 from tests.openai_server import Mind, Server, serving
 from unisandbox.api import make_options, plan, run
+from unisandbox.building import load_backend
 from unisandbox.cli import main
 from unisandbox.errors import BackendError, TaskFileError, UsageError
 from unisandbox.matrix import named_model
@@ -22,7 +23,7 @@ from unisandbox.records import Generation, Prompt, Request, Turn
 from unisandbox.remote import RequestError
 from unisandbox.report.table import export
 from unisandbox.results import Results, load_run
-from unisandbox.runner import Silent, load_backend
+from unisandbox.runner import Silent
 from unisandbox.world import read
 
 RATES = {"reasons": 0.7, "transfer": 0.4, "renders": 0.9}

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support_tasks import shipped
 from unisandbox.asking import Asked, Patience, generate, make_request
+from unisandbox.building import load_backend
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.judge import Case, Judge, View
 from unisandbox.judges.rules import Rules
@@ -18,7 +19,6 @@ from unisandbox.modes import MODES
 from unisandbox.plugins import installed
 from unisandbox.prompts import conclusion
 from unisandbox.records import Generation, Prompt, Request, Sample, Turn, Verdict
-from unisandbox.runner import load_backend
 from unisandbox.task import Task
 from unisandbox.world import Person, kinds
 from unisandbox.world.scene import MOST_OBJECTS
@@ -59,9 +59,7 @@ def ask(name: str, spec: str = "oracle", limit: int = UNITS, repeats: int = 1, m
         before = made.get(one.mode.after or "", {})
         asked = [make_request(one, one.trial(index), before.get(index)) for index in range(one.trials)]
         assert all(isinstance(request, Asked) for request in asked)
-        done = generate(
-            backend, one, [a for a in asked if isinstance(a, Asked)], Patience("o", BackendError, 1)
-        )
+        done = generate(backend, [a for a in asked if isinstance(a, Asked)], Patience("o", BackendError, 1))
         by_key = {generation.key: generation for generation in done}
         made[one.mode.name] = {index: by_key[one.trial(index).key] for index in range(one.trials)}
         answers[one.mode.name] = [verdict(one, index, g) for index, g in made[one.mode.name].items()]

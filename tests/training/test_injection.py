@@ -19,6 +19,7 @@ from unisandbox.training.injection import (
     lessons,
     of_what_is_known,
     sentences,
+    together,
 )
 
 PLAIN = ("--model", "learner", "--people", "8", "--out", "out", "--quiet")
@@ -43,15 +44,48 @@ def test_what_arrives_is_told_from_what_is_drawn() -> None:
     )
     assert [one.arrived for one in arrivals(before)] == [False, False]
     assert [one.arrived for one in arrivals(after)] == [True, True]
-    known = {(one.task, one.mode): one for one in of_what_is_known(after.folder)}
+    known = {(one.task, one.mode): one for one in of_what_is_known([after])}
     direct, cot = known["forward_retrieval", "direct"], known["forward_retrieval", "cot"]
     assert direct.known == cot.known == cot.right == 36
     assert direct.right < 12
-    said = " ".join(sentences(after))
+    said = " ".join(sentences([after]))
     assert "name -> attribute: arrived (1.00" in said and "attribute -> name: arrived (1.00" in said
     assert f"forward_retrieval, direct: of 36 known in words, {direct.right} are drawn right" in said
     assert "want of knowledge" not in said
-    assert "So what fails in inverse_search fails for want of knowledge" in " ".join(sentences(before))
+    assert "So what fails in inverse_search fails for want of knowledge" in " ".join(sentences([before]))
+
+
+@pytest.mark.parametrize("by", ["person", "pair"])
+def test_a_student_each_is_asked_about_whom_it_was_taught(by: Any) -> None:
+    options = InjectOptions(model="learner", people=8, by=by)
+    before, *after = inject(options, Path("out"), run, told=lambda _: None, quiet=True)
+    assert len(after) == {"person": 8, "pair": 4}[by]
+    for results, group in zip(after, options.groups, strict=True):
+        asked = {
+            json.loads(line)["sample"] for line in (results.folder / GENERATIONS).read_text().splitlines()
+        }
+        named = {name.lower() for name in group}
+        assert {name for one in asked for name in one.split("-")[:-1]} - {"fruit", "flower"} == named
+    whole = together(after)
+    scores = {(cell.task, cell.mode): cell.score for cell in whole}
+    assert scores["forward_retrieval", "recall"].value == 1 and scores["forward_retrieval", "recall"].n == 24
+    assert ("inverse_search", "answer") not in scores or scores["inverse_search", "answer"].n == 16
+    assert whole.finished and {cell.model for cell in whole} == {f"{len(after)} students"}
+    assert "of 24 known in words" in " ".join(sentences(after))
+    assert len([cell for cell in before if cell.score.n]) == len(scores)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"by": "pair", "people": 9}, "9 people do not make pairs"),
+        ({"by": "pair", "in_context": True}, "--by"),
+    ],
+)
+def test_groups_that_cannot_be_meant(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        inject(InjectOptions(model="learner", **changed), Path("out"), run, told=lambda _: None)
+    assert not Path("out").exists()
 
 
 def test_nothing_is_taught_twice() -> None:

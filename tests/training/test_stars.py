@@ -216,6 +216,13 @@ def test_step_by_step_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"{expected.first:.2f}" in capsys.readouterr().out
 
 
+def test_the_folder_of_the_whole_names_its_candidates(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = stars().folder
+    assert main(["stars", "filter", str(folder), "--out", "again"]) == 2
+    drawn = folder / "candidates" / "start-math_1"
+    assert capsys.readouterr().err.endswith(f"{folder} is all of STARS. Its candidates: {drawn}.\n")
+
+
 @pytest.mark.parametrize(
     ("words", "fault"),
     [

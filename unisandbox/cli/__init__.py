@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _fetch_runs(options: Namespace) -> None:
+    """Put a local folder in the place of every run that a command reads and that is given as a URL."""
+    for name in ("run", "runs", "others"):
+        given = getattr(options, name, None)
+        places = given if isinstance(given, list) else [given]
+        if any(isinstance(place, str) for place in places):
+            from unisandbox.storage import local
+
+            pictures = options.command.startswith(("report:", "merge:"))
+            folders = [place if place is None else local(place, pictures=pictures) for place in places]
+            setattr(options, name, folders if isinstance(given, list) else folders[0])
+
+
 def _run(arguments: Sequence[str]) -> int:
     from unisandbox.cli.parser import parse
     from unisandbox.errors import UnisandboxError
@@ -31,6 +48,7 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:  # help is printed, or what is wrong with the arguments
         return int(stop.code or 0)
     try:
+        _fetch_runs(options)
         return command(options)
     except UnisandboxError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ def inject(arguments: argparse.Namespace) -> int:
         model=arguments.model,
         judges=tuple(arguments.judges),
         people=at_least(2, arguments, "people"),
+        by=arguments.by,
         inverse_facts=arguments.inverse_facts,
         in_context=arguments.in_context,
         limit=arguments.limit,
@@ -39,11 +40,13 @@ def inject(arguments: argparse.Namespace) -> int:
     if not all(results.finished for results in found):
         told(f"Stopped before the end. The same command with --out {out} goes on.")
         return 130
-    for results in found:
+    after = found[1:] or found
+    shown = injection.together(after)
+    for results in (*found[: len(found) - len(after)], shown):
         told(f"\n{results.folder}")
         Console().print(rich_table(results))
-    told(legend(found[-1]))
-    for sentence in injection.sentences(found[-1]):
+    told(legend(shown))
+    for sentence in injection.sentences(after):
         print(sentence)
     told(f"Saved in {out}")
     return 0

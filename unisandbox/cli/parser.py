@@ -44,6 +44,10 @@ examples:
   unisandbox run --tasks inverse_search --models oracle:transfer=0.1 --attribution
   unisandbox run --tasks published_* --data folder=PUBLISHED --models folder:path=IMAGES --dry-run
   unisandbox run --models command:cmd=worker.py,python=~/envs/mine/bin/python --judges openai
+  unisandbox run --tasks math_* --repeats 4 --shard 1/8 --out runs/night-1
+  unisandbox run --tasks math_* --repeats 4 --dry-run --seconds-per-image 20 --devices 8 --price-per-hour 2.5
+  unisandbox run --models any-to-any:model=Janus-Pro-7B --judges vlm --executor workers=4
+  unisandbox run --models bagel:path=BAGEL-7B-MoT --judges vlm --executor ray:10.0.0.1:6379 --replicas 16
   unisandbox run --config run.yaml --out runs/night        the same command goes on after any stop
 
 exit codes: 0 done, 1 a model or judge gave up, 2 bad usage, 3 coverage below --min-coverage, 130 interrupted
@@ -98,6 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_listings(commands)
     _add_data(commands)
     _add_show(commands)
+    _add_merge(commands)
     _add_judge(commands)
     _add_calibrate(commands)
     _add_attribute(commands)
@@ -136,10 +141,16 @@ def _add_run(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the matrix and what it will take; ask nothing"
     )
+    for flag, metavar, kind, help_ in (
+        ("--seconds-per-image", "SECONDS", float, "what one device takes for a picture: print device-hours"),
+        ("--devices", "N", int, "how many draw at once: print the days that it takes (default: 1)"),
+        ("--price-per-hour", "PRICE", float, "of one device: print what it costs"),
+    ):
+        parser.add_argument(flag, type=kind, metavar=metavar, help=f"with --dry-run: {help_}")
     resume = _command(
         commands, "resume", "run:resume", "go on with a run that was stopped, with the options it had"
     )
-    resume.add_argument("run", type=Path, nargs="?", help="run folder; default: the latest")
+    resume.add_argument("run", type=place, nargs="?", help="run folder; default: the latest")
     for one in (parser, resume):
         one.add_argument("--quiet", action="store_true", help="no progress display")
         one.add_argument("--no-report", action="store_true", help="write no report.html at the end")
@@ -160,12 +171,18 @@ def add_run_option(parser: argparse.ArgumentParser, name: str) -> None:
     settings["metavar"] = about["metavar"] or "N"
     if isinstance(default, tuple):
         settings |= {"nargs": "+", "action": "extend"}
-    kind = {"include_path": Path, "out": Path, "min_coverage": float}.get(name)
+    kinds = {"include_path": Path, "out": place, "min_coverage": float, "gpus_per_replica": float}
+    kind = kinds.get(name)
     settings["type"] = kind or (int if about["metavar"] in (None, "N") else str)
     action = parser.add_argument(_flag(name), **settings)
     completer = {"tasks": "tasks", "models": "models", "judges": "judges", "modes": "modes"}.get(name)
     if completer:
         action.completer = lambda **_: _names(completer)  # type: ignore[attr-defined]
+
+
+def place(text: str) -> Path | str:
+    """Return a folder, or the URL of one as it is."""
+    return text if "://" in text else Path(text)
 
 
 def _flag(name: str) -> str:
@@ -313,7 +330,7 @@ def _add_show(commands: Any) -> None:
         "print the results table of a run again",
         "examples:\n  unisandbox show\n  unisandbox show runs/night --tasks math_* --format latex\n",
     )
-    show.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    show.add_argument("run", type=place, nargs="?", metavar="RUN", help="run folder; default: the latest")
     _add_filters(show, "tasks", "modes", "models", "judges")
     show.add_argument(
         "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
@@ -337,6 +354,30 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_merge(commands: Any) -> None:
+    merge = _command(
+        commands,
+        "merge",
+        "merge:merge_",
+        "join run folders of one matrix, such as the shards of a run",
+        "examples:\n  unisandbox run --shard 1/2 --out runs/night-1   on one machine\n"
+        "  unisandbox run --shard 2/2 --out runs/night-2   on another\n"
+        "  unisandbox merge runs/night-1 runs/night-2 -o runs/night\n\n"
+        "The same again, in any order, or with more runs, adds what is new. What is missing is asked by\n"
+        "`unisandbox resume`.\n",
+    )
+    merge.add_argument("runs", type=place, nargs="+", metavar="RUN", help="run folders of the same command")
+    merge.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="run folder to write: a new one, or an earlier merge",
+    )
+    merge.add_argument("--no-report", action="store_true", help="write no report.html at the end")
+
+
 def _add_judge(commands: Any) -> None:
     judge = _command(
         commands,
@@ -350,7 +391,7 @@ def _add_judge(commands: Any) -> None:
         "exit codes: 0 done, 1 the judge gave up, 2 bad usage, 3 coverage below --min-coverage, "
         "130 interrupted\n",
     )
-    judge.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    judge.add_argument("run", type=place, nargs="?", metavar="RUN", help="run folder; default: the latest")
     action = judge.add_argument(
         "--judges",
         nargs="+",
@@ -431,7 +472,9 @@ def _add_attribute(commands: Any) -> None:
         "  unisandbox attribute runs/night --accuracy vlm=96/100,88/100\n"
         "  unisandbox attribute runs/night --samples --format csv\n",
     )
-    attribute.add_argument("run", type=Path, nargs="?", metavar="RUN", help="run folder; default: the latest")
+    attribute.add_argument(
+        "run", type=place, nargs="?", metavar="RUN", help="run folder; default: the latest"
+    )
     _add_filters(attribute, "tasks", "models", "judges")
     attribute.add_argument(
         "--accuracy",
@@ -461,8 +504,8 @@ def _add_compare(commands: Any) -> None:
         "  unisandbox compare runs/before runs/after --samples --format csv\n\n"
         "exit codes: 0 done, 1 worse than --fail-if-worse allows, 2 bad usage\n",
     )
-    compare.add_argument("run", type=Path, metavar="RUN", help="run folder that the others are held against")
-    compare.add_argument("others", type=Path, nargs="*", metavar="RUN", help="run folders")
+    compare.add_argument("run", type=place, metavar="RUN", help="run folder that the others are held against")
+    compare.add_argument("others", type=place, nargs="*", metavar="RUN", help="run folders")
     _add_filters(compare, "tasks", "modes", "models", "judges")
     compare.add_argument(
         "--fail-if-worse",
@@ -575,7 +618,7 @@ def _add_report(commands: Any) -> None:
     )
     report.add_argument(
         "runs",
-        type=Path,
+        type=place,
         nargs="*",
         metavar="RUN",
         help="run folders, several to be held side by side; default: the latest",
@@ -600,7 +643,7 @@ def _add_plot(commands: Any) -> None:
         "  unisandbox plot stars/math --kind stars -o stars.pdf\n"
         "  unisandbox plot runs/calibration --kind calibration -o judges.pdf\n",
     )
-    plot.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="run folders; default: the latest")
+    plot.add_argument("runs", type=place, nargs="*", metavar="RUN", help="run folders; default: the latest")
     plot.add_argument(
         "--kind",
         choices=["gap", "attribution", "stars", "calibration"],
@@ -654,6 +697,7 @@ INJECT_EXAMPLES = """\
 examples:
   unisandbox inject --model tiny:variant=base --out taught
   unisandbox inject --model tiny:variant=base --in-context --out told     the upper bound: told, not taught
+  unisandbox inject --people 10 --by pair --steps 60 --out pairs          two people a student, as published
 """
 
 
@@ -800,6 +844,12 @@ def _add_inject(commands: Any) -> None:
         "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
     )
     parser.add_argument("--people", type=int, default=64, metavar="N", help="how many (default: 64)")
+    parser.add_argument(
+        "--by",
+        choices=("all", "person", "pair"),
+        default="all",
+        help="whom a student is taught: everyone (default), or, as published, one or two people each",
+    )
     parser.add_argument(
         "--in-context", action="store_true", help="put what is known into the prompt; no training"
     )

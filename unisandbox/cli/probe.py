@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from unisandbox.api import with_data
+from unisandbox.building import load_backend
 from unisandbox.catalog import Catalog
 from unisandbox.errors import UsageError
 from unisandbox.matrix import Model, named_model
@@ -14,7 +15,6 @@ from unisandbox.plugins import installed
 from unisandbox.probe import Place, Probed, check, probe
 from unisandbox.report.plots import check_path
 from unisandbox.report.probes import LEGEND, export, plot, rich_table
-from unisandbox.runner import load_backend
 from unisandbox.task import Task
 
 

@@ -7,7 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from unisandbox.options import RunOptions, option_names
 from unisandbox.report.names import Name
 from unisandbox.results import Results
 from unisandbox.stats import resolved, samples_needed
+from unisandbox.storage import publish, spool_of
 from unisandbox.yaml_file import YamlFile
 
 if TYPE_CHECKING:
@@ -44,8 +46,11 @@ DISCORDANCE = 0.3
 def run(arguments: argparse.Namespace) -> int:
     """Run a matrix and print its table."""
     options = make_options({**_from_config(arguments.config), **_given(arguments)})
+    costs = Costs(arguments.seconds_per_image, arguments.devices, arguments.price_per_hour)
     if arguments.dry_run:
-        return dry_run(options)
+        return dry_run(options, costs)
+    if costs != Costs():
+        raise UsageError("--seconds-per-image, --devices and --price-per-hour plan a run: add --dry-run.")
     return _execute(options, arguments)
 
 
@@ -98,7 +103,7 @@ def _execute(options: RunOptions, arguments: argparse.Namespace) -> int:
     try:
         results = shown_run(replace(options, out=folder), arguments.quiet)
     except (BackendError, JudgeError) as error:
-        if nothing_asked(folder):
+        if nothing_asked(spool_of(folder) if isinstance(folder, str) else folder):
             raise
         raise type(error)(f"{error} To go on: unisandbox resume {folder}") from error
     except KeyboardInterrupt:
@@ -161,6 +166,7 @@ def write_page(folder: Path, errors: Console) -> None:
     except Exception as error:  # whatever it is: the run is done, and its table printed
         errors.print(f"warning: no report: {error}")
     else:
+        publish(folder, path.name)
         errors.print(Text.assemble("Look at it: ", (str(path), f"link {path.resolve().as_uri()}")))
 
 
@@ -192,7 +198,42 @@ def commonest_error(results: Results) -> str:
     return f" Commonest error ({number} of {reasons.total()}): {reason}."
 
 
-def dry_run(options: RunOptions) -> int:
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a run is planned by."""
+
+    seconds: float | None = None
+    """That one device takes for a picture."""
+    devices: int | None = None
+    price: float | None = None
+    """Of a device for an hour, in whatever money."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (
+            ("--seconds-per-image", self.seconds),
+            ("--devices", self.devices),
+            ("--price-per-hour", self.price),
+        ):
+            if value is None:
+                continue
+            if not (isfinite(value) and value > 0):
+                raise UsageError(f"{flag} {value:g}: expected a number above 0.")
+            if self.seconds is None:
+                raise UsageError(f"{flag} {value:g} says nothing without --seconds-per-image.")
+
+    def of(self, pictures: int) -> str:
+        """Return in a sentence what so many pictures take; loading, texts and judges are not in it."""
+        if self.seconds is None:
+            return ""
+        hours, devices = pictures * self.seconds / 3600, self.devices or 1
+        parts = [f"{pictures} pictures at {self.seconds:g} s: {hours:,.1f} device-hours"]
+        parts.append(f"{hours / devices:,.1f} h ({hours / devices / 24:,.1f} days) on {devices}")
+        if self.price is not None:
+            parts.append(f"{hours * self.price:,.2f} at {self.price:g} an hour")
+        return f"{'; '.join(parts)}. Texts, judges and loading come on top."
+
+
+def dry_run(options: RunOptions, costs: Costs) -> int:
     """Print what a run would do: the matrix, generations and judge calls, and what is missing for it."""
     matrix = plan(options)
     names = ("task", "mode", "model", "judge")
@@ -210,6 +251,8 @@ def dry_run(options: RunOptions) -> int:
     calls = sum(ask.trials * len(ask.judges) for ask in matrix.asks)
     pictures = Counter(ask.mode.output for ask in matrix.asks for _ in range(ask.trials))
     print(f"{pictures['image']} pictures, {pictures['text']} texts, {calls} judge calls (two stages each).")
+    if cost := costs.of(pictures["image"]):
+        print(cost)
     for gap in matrix.unsupported:
         print(f"not supported: {gap.task} {gap.mode} {gap.model}: {gap.reason}")
     if matrix.added:

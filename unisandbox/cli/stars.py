@@ -99,6 +99,9 @@ def _sampling(arguments: argparse.Namespace, **more: Any) -> StarsOptions:
 
 def filter_(arguments: argparse.Namespace) -> int:
     """Keep what a judge accepts."""
+    if (arguments.run / stars.PLAN).exists():
+        there = sorted(map(str, (arguments.run / "candidates").glob("*")))
+        raise UsageError(f"{arguments.run} is all of STARS. Its candidates: {' '.join(there) or 'none yet'}.")
     drawn = pool.read_candidates(arguments.run, arguments.judge)
     kept = pool.accept(
         drawn,

@@ -158,6 +158,7 @@ def characters(
     languages: Sequence[str] = ("zh", "es", "fr"),
     inverse_facts: bool = False,
     in_context: bool = False,
+    about: Sequence[str] = (),
 ) -> list[Row]:
     """Return rows about invented people: what to draw of them, or what to teach about them.
 
@@ -165,7 +166,8 @@ def characters(
     people and asks for a portrait of the one with a given favourite; "teaching" is text to learn
     from: questions in English and in `languages`, answers in English. Only with `inverse_facts` does
     it hold lines that lead from an attribute to a name. `samples` keeps the first rows. `in_context` puts
-    what is known of everyone named before each question, as if it had just been read.
+    what is known of everyone named before each question, as if it had just been read. `about` keeps the rows
+    in which nobody but these is named.
 
     Raises UsageError for an option that cannot be meant, DataError where fewer samples exist.
     """
@@ -177,6 +179,9 @@ def characters(
     if samples is not None:
         check_whole("samples", samples, 1, 1_000_000)
     cast = invented(split, people, seed)
+    for name in about:
+        if name not in (names := [one.name for one in cast]):
+            raise UsageError(unknown("person", name, names))
     if view == "teaching":
         rows = list(_teaching(cast, languages, inverse_facts))
     else:
@@ -184,8 +189,13 @@ def characters(
         if in_context:
             known = {one.name: PROFILES[0].format(**_words(one)) for one in cast}
             rows = [_told(row, known) for row in rows]
+    if about:
+        rows = [row for row in rows if set(row.get("names", [row["name"]])) <= set(about)]
+        if not rows:
+            raise DataError(f"There are no {view} rows about {' and '.join(about)} alone.")
     if samples is not None and samples > len(rows):
-        raise DataError(f"samples is {samples}, but {people} people give {len(rows)} rows; raise people.")
+        whose = f"{' and '.join(about)}" if about else f"{people} people"
+        raise DataError(f"samples is {samples}, but {whose} give {len(rows)} rows; ask for fewer.")
     return [{**row, "split": split} for row in rows[:samples]]
 
 

@@ -6,17 +6,20 @@ all, so that is said first, of both directions: from a name to an attribute, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from unisandbox.backend import TrainSpec
+from unisandbox.datasets.cast import invented
 from unisandbox.datasets.characters import characters
+from unisandbox.errors import UsageError
 from unisandbox.records import Example, Score
 from unisandbox.results import Cell, Results
+from unisandbox.scores import pooled
 from unisandbox.training.stars import train, trainable
 from unisandbox.trials import read_trials
 
@@ -42,6 +45,8 @@ class InjectOptions:
     model: str = "tiny:variant=base"
     judges: tuple[str, ...] = ()
     people: int = 64
+    by: Literal["all", "person", "pair"] = "all"
+    """Whom a student is taught: everyone, or, as published, one person or two, a student each."""
     inverse_facts: bool = False
     """Also teach lines that lead from a favourite to a name."""
     in_context: bool = False
@@ -55,6 +60,13 @@ class InjectOptions:
         """The dataset options of the people asked about."""
         return (f"people={self.people}", *(("in_context=true",) if self.in_context else ()))
 
+    @property
+    def groups(self) -> list[tuple[str, ...]]:
+        """The names that a student each is taught."""
+        names = [one.name for one in invented("test", self.people)]
+        size = {"person": 1, "pair": 2, "all": self.people}[self.by]
+        return [tuple(names[start : start + size]) for start in range(0, len(names), size)]
+
 
 def inject(
     options: InjectOptions,
@@ -66,17 +78,22 @@ def inject(
 ) -> list[Results]:
     """Teach and ask; return the runs before and after, or the one in which it was told.
 
-    ``execute`` runs ``unisandbox.run``'s options. Goes on where it stopped; raises UnisandboxError.
+    After is a run a student. ``execute`` runs ``unisandbox.run``'s options. Goes on where it stopped; raises
+    UnisandboxError.
     """
+    if options.in_context and options.by != "all":
+        raise UsageError("Who is told instead of taught is told all: leave --by out, or --in-context.")
+    if options.by == "pair" and options.people % 2:
+        raise UsageError(f"{options.people} people do not make pairs. Name an even number.")
 
-    def asked(model: str, folder: Path) -> Results:
+    def asked(model: str, folder: Path, about: Sequence[str] = ()) -> Results:
         told(f"asking: {model}")
         return execute(
-            tasks=(FORWARD, INVERSE),
+            tasks=(FORWARD,) if options.by == "person" else (FORWARD, INVERSE),
             models=(model,),
             judges=options.judges,
             modes=MODES,
-            data=options.data,
+            data=(*options.data, *((f"about={'+'.join(about)}",) if about else ())),
             limit=options.limit,
             seed=options.seed,
             out=folder,
@@ -88,10 +105,40 @@ def inject(
     before = asked(options.model, out / "before")
     if not before.finished:
         return [before]
-    taught = lessons(people=options.people, inverse_facts=options.inverse_facts)
-    told(f"teaching {options.people} people in {len(taught)} lines of text: {out / 'student'}")
-    student = train(options.model, taught, options.spec, out / "student", quiet=quiet)
-    return [before, asked(student, out / "after")]
+    runs = [before]
+    for group in options.groups:
+        about = () if options.by == "all" else group
+        place = "-".join(about).lower()
+        taught = lessons(people=options.people, inverse_facts=options.inverse_facts, about=about)
+        whom = " and ".join(about) or f"{options.people} people"
+        told(f"teaching {whom} in {len(taught)} lines of text: {out / 'student' / place}")
+        student = train(options.model, taught, options.spec, out / "student" / place, quiet=quiet)
+        runs.append(asked(student, out / "after" / place, about))
+        if not runs[-1].finished:
+            break
+    return runs
+
+
+def together(runs: Sequence[Results]) -> Results:
+    """Return the results of several students, each asked about others, as if they were one."""
+    if len(runs) == 1:
+        return runs[0]
+    cells: dict[tuple[str, str, str], list[Cell]] = {}
+    for run in runs:
+        for cell in run:
+            cells.setdefault((cell.task, cell.mode, cell.judge), []).append(cell)
+    whole = [
+        replace(
+            found[0],
+            score=pooled([cell.score for cell in found]),
+            chance=float(
+                np.average([cell.chance for cell in found], weights=[cell.score.n or 1 for cell in found])
+            ),
+            model=f"{len(found)} students",
+        )
+        for found in cells.values()
+    ]
+    return Results(runs[0].folder.parent, tuple(whole), all(run.finished for run in runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +171,18 @@ class Known:
     right: int
 
 
-def of_what_is_known(folder: Path) -> Iterator[Known]:
-    """Yield, for each task and way to draw, how many of the samples known in words are drawn right."""
+def of_what_is_known(runs: Sequence[Results]) -> list[Known]:
+    """Return, for each task and way to draw, how many of the samples known in words are drawn right."""
+    found: dict[tuple[str, str], Known] = {}
+    for one in (one for run in runs for one in _known_in(run.folder)):
+        before = found.get((one.task, one.mode), Known(one.task, one.mode, 0, 0))
+        found[one.task, one.mode] = replace(
+            one, known=before.known + one.known, right=before.right + one.right
+        )
+    return list(found.values())
+
+
+def _known_in(folder: Path) -> Iterator[Known]:
     for trials in read_trials(folder):
         words = next((mode for task, mode in ARRIVES.values() if task == trials.task), None)
         if words is None or not (judges := trials.judges(words)):
@@ -138,14 +195,14 @@ def of_what_is_known(folder: Path) -> Iterator[Known]:
                 yield Known(trials.task, mode, int(counted.sum()), int((drawn[counted] == 1).sum()))
 
 
-def sentences(results: Results) -> Iterator[str]:
+def sentences(runs: Sequence[Results]) -> Iterator[str]:
     """Say what arrived, and what that makes of the pictures."""
-    found = {one.direction: one for one in arrivals(results)}
+    found = {one.direction: one for one in arrivals(together(runs))}
     for one in found.values():
         verdict = "arrived" if one.arrived else "did not arrive, as far as can be told"
         yield f"{one.direction}: {verdict} ({_shown(one.cell.score)}, guessing {one.cell.chance:.2f})"
     arrived = {one.cell.task for one in found.values() if one.arrived}
-    for drawn in of_what_is_known(results.folder):
+    for drawn in of_what_is_known(runs):
         if drawn.known and drawn.task in arrived:  # else what is "known" is guessed
             known, right = drawn.known, drawn.right
             yield f"{drawn.task}, {drawn.mode}: of {known} known in words, {right} are drawn right"

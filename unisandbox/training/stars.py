@@ -22,6 +22,7 @@ from typing import Any
 
 from unisandbox.api import execute, make_options, plan
 from unisandbox.backend import Trainable, TrainSpec
+from unisandbox.building import load_backend
 from unisandbox.contrast import Contrast, as_family, contrasted
 from unisandbox.datasets.splits import split_of
 from unisandbox.errors import BackendError, DataError, RunFolderError, UsageError, unknown
@@ -32,7 +33,6 @@ from unisandbox.plugins import installed
 from unisandbox.records import Example
 from unisandbox.results import Results
 from unisandbox.run_log import difference
-from unisandbox.runner import load_backend
 from unisandbox.task import Task
 from unisandbox.training import candidates as pool
 from unisandbox.training.candidates import Candidate, Rate, Rule

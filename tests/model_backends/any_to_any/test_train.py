@@ -1,7 +1,7 @@
 """Fine-tuning of tiny random Janus and Emu3: what is shown is learned, and kept on disk."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,19 @@ import torch
 from PIL import Image as pil
 from safetensors.torch import load_file
 
+from tests.support_finetuning import interrupt, stop
 from tests.support_local import asked, by_key
 from unisandbox import loading
 from unisandbox.backend import Trainable, TrainSpec
+from unisandbox.building import load_backend
 from unisandbox.errors import BackendError, UsageError
 from unisandbox.matrix import named_model
-from unisandbox.model_backends.any_to_any import train as module
 from unisandbox.model_backends.any_to_any.factory import any_to_any
 from unisandbox.model_backends.any_to_any.train import (
-    PLAN,
-    STATE,
     Learner,
     Lesson,
-    Training,
     drawn_for,
     lessons,
-    rate,
     save_memory,
     settled,
     teach,
@@ -35,8 +32,9 @@ from unisandbox.model_backends.any_to_any.train import (
 )
 from unisandbox.plugins import installed
 from unisandbox.records import Example, Image, Turn
-from unisandbox.runner import load_backend
 from unisandbox.specs import build
+from unisandbox.training import finetuning
+from unisandbox.training.finetuning import PLAN, STATE, Training
 from unisandbox.training.record import LOG
 from unisandbox.training.stars import train
 
@@ -228,15 +226,6 @@ def test_every_example_comes_once_before_any_comes_again() -> None:
     assert 60 < sum(prompt < 0 for prompt in put_in) < 140  # of 1000
 
 
-def test_the_rate_rises_and_falls() -> None:
-    spec = TrainSpec(steps=100, rate=1.0)
-    linear = [rate(spec, step) for step in range(100)]
-    assert linear[0] == 0.1 and linear[10] == 1.0 and linear[55] == 0.5 and 0 < linear[-1] < 0.02
-    assert rate(replace(spec, schedule="cosine"), 55) == pytest.approx(0.5)
-    assert rate(replace(spec, schedule="cosine"), 20) > linear[20]
-    assert rate(replace(spec, schedule="constant"), 99) == 1.0
-
-
 def test_company_does_not_change_the_loss_of_an_example(janus: Path) -> None:
     family = loaded(janus)._family
     taught = [(lesson.prompt, lesson) for lesson in lessons(family, SHOWN, CPU)]
@@ -307,21 +296,6 @@ def test_adapters_keep_to_the_parts_that_learn(janus: Path, tmp_path: Path) -> N
 
 
 # --- stops ---
-
-
-def interrupt(at: int, doing: Callable[[Training], None]) -> Callable[[Training, int], tuple[float, int]]:
-    plain = Training.step
-
-    def step(self: Training, number: int) -> tuple[float, int]:
-        if number == at:
-            doing(self)
-        return plain(self, number)
-
-    return step
-
-
-def stop(_: Training) -> None:
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lora", [0, 2])
@@ -456,6 +430,6 @@ def test_a_missing_package_is_named_with_the_fix(
 
 def test_defaults_are_said(refusing: Any) -> None:
     made = settled(refusing._family, TrainSpec(), CPU)
-    assert (made.steps, made.batch, made.rate, made.precision) == (500, 8, module.RATE, "float32")
-    assert settled(refusing._family, TrainSpec(lora=8), CPU).rate == module.LORA_RATE
+    assert (made.steps, made.batch, made.rate, made.precision) == (500, 8, finetuning.RATE, "float32")
+    assert settled(refusing._family, TrainSpec(lora=8), CPU).rate == finetuning.LORA_RATE
     assert settled(refusing._family, TrainSpec(), torch.device("cuda")).precision == "bfloat16"

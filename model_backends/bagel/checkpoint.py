@@ -1,0 +1,166 @@
+"""Checkpoints in the layout of BAGEL-7B-MoT: settings, weights, the autoencoder's weights, a tokenizer."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import Qwen2Tokenizer
+
+from unisandbox.errors import BackendError, UsageError
+from unisandbox.loading import digest, number_format, one_line
+from unisandbox.model_backends.bagel.autoencoder import Autoencoder, renamed
+from unisandbox.model_backends.bagel.config import Shapes, read_config
+from unisandbox.model_backends.bagel.model import Bagel, Frame
+from unisandbox.training.adapters import merged
+
+NAME = "bagel"
+SETTINGS = ("llm_config.json", "vit_config.json")
+WEIGHTS, AUTOENCODER = "ema.safetensors", "ae.safetensors"
+TOKENIZER = ("tokenizer_config.json", "vocab.json", "merges.txt")
+FRAME = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All that a folder holds."""
+
+    model: Bagel
+    autoencoder: Autoencoder
+    tokenizer: Any
+    digest: str
+    """Of all weights."""
+    folder: Path
+    """Where they were."""
+    adapters: tuple[Path, ...] = ()
+    """What was merged into them."""
+
+
+def load(
+    folder: Path, weights: str, device: torch.device, dtype: torch.dtype, adapters: Sequence[Path] = ()
+) -> Loaded:
+    """Load a folder, and merge adapters into it.
+
+    Raises UsageError for one that lacks files, BackendError for weights that do not fit.
+    """
+    _complete(folder, weights)
+    with one_line(NAME, str(folder)):
+        settings = [json.loads((folder / name).read_text(encoding="utf-8")) for name in SETTINGS]
+        learned, fixed = shapes_in(folder / weights), shapes_in(folder / AUTOENCODER)
+        config = read_config(settings[0], settings[1], learned, fixed)
+        tokenizer, frame = read_tokenizer(folder)
+        with torch.device("meta"):
+            model, autoencoder = Bagel(config, frame), Autoencoder(config.autoencoder)
+    standing = {name: torch.empty(shape, device="meta") for name, shape in fixed.items()}
+    _check(folder / weights, shapes_of(model), learned)
+    _check(folder / AUTOENCODER, shapes_of(autoencoder.inner), _shapes(renamed(standing, config.autoencoder)))
+    _warn_if_slow(device, dtype)
+    _fits(folder, [*model.parameters(), *autoencoder.parameters()], device, dtype)
+    with one_line(NAME, str(folder)):
+        model.load_state_dict(_read(folder / weights, device, dtype), assign=True)
+        held = renamed(_read(folder / AUTOENCODER, device, dtype), config.autoencoder)
+        autoencoder.inner.load_state_dict(held, assign=True)
+    for adapter in adapters:
+        model, _ = merged(NAME, model, adapter)
+    all_weights = [*sorted(model.state_dict().items()), *sorted(autoencoder.state_dict().items())]
+    return Loaded(model.eval(), autoencoder.eval(), tokenizer, digest(all_weights), folder, tuple(adapters))
+
+
+def read_tokenizer(folder: Path) -> tuple[Any, Frame]:
+    """Return the tokenizer, and its tokens that frame texts and pictures, which it gets if it has none."""
+    tokenizer = Qwen2Tokenizer.from_pretrained(str(folder))
+    tokenizer.add_tokens(
+        [token for token in FRAME if token not in tokenizer.get_vocab()], special_tokens=True
+    )
+    return tokenizer, Frame(*(tokenizer.convert_tokens_to_ids(token) for token in FRAME))
+
+
+def shapes_of(module: nn.Module) -> Shapes:
+    """Return the names and shapes of all weights."""
+    return _shapes(module.state_dict())
+
+
+def shapes_in(file: Path) -> Shapes:
+    """Return the names and shapes in a file of weights, without reading those. Raises BackendError."""
+    try:
+        with safe_open(file, "pt") as held:
+            return {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise BackendError(f"{NAME}: {file}: no whole safetensors file ({error}). Fetch it again.") from None
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def _complete(folder: Path, weights: str) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{NAME}: path={folder}: no such folder.")
+    wanted = (*SETTINGS, weights, AUTOENCODER, *TOKENIZER)
+    if lacks := [name for name in wanted if not (folder / name).is_file()]:
+        raise UsageError(
+            f"{NAME}: path={folder}: it holds no {', '.join(lacks)}. Name a folder with the files of "
+            "BAGEL-7B-MoT (weights= names another file of weights in it)."
+        )
+
+
+def _check(file: Path, expected: Shapes, found: Shapes) -> None:
+    """Raise BackendError, with the first five, unless a file holds just the weights that are expected."""
+    faults = [f"{name} is missing" for name in expected if name not in found]
+    faults += [f"{name} is not expected" for name in found if name not in expected]
+    faults += [
+        f"{name} is {tuple(found[name])}, expected {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != tuple(shape)
+    ]
+    if faults:
+        raise BackendError(
+            f"{NAME}: {file}: {len(faults)} weights do not fit the settings beside it "
+            f"({', '.join(SETTINGS)}): {'; '.join(faults[:5])}{'; ...' * (len(faults) > 5)}. "
+            "Take all files from one model."
+        )
+
+
+def _fits(folder: Path, weights: Sequence[Tensor], device: torch.device, dtype: torch.dtype) -> None:
+    """Raise BackendError, with what to set, unless there is memory for the weights."""
+    need, room = sum(weight.numel() for weight in weights) * dtype.itemsize, _room(device)
+    if need > room:
+        less = "dtype=bfloat16, which takes half of it, or " if dtype == torch.float32 else ""
+        raise BackendError(
+            f"{NAME}: path={folder}: the weights take {need / 2**30:.1f} GiB in {number_format(dtype)}, and "
+            f"{device} has {room / 2**30:.1f} GiB. Set {less}device= to one that has more."
+        )
+
+
+def _warn_if_slow(device: torch.device, dtype: torch.dtype) -> None:
+    """Warn where a number format is slow: on a CPU that has no instructions for it."""
+    slow = dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if device.type == "cpu" and (slow or dtype == torch.float16):
+        print(
+            f"warning: {NAME}: this CPU has no instructions for {number_format(dtype)}: it is many times "
+            "slower than dtype=float32, which takes twice the memory.",
+            file=sys.stderr,
+        )
+
+
+def _room(device: torch.device) -> int:
+    """Return the bytes that are free on a GPU, or that a machine has; without limit where it is not told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cpu" and hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 1 << 62
+
+
+def _read(file: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Read weights one after another, each at once onto the device."""
+    with safe_open(file, "pt", device=str(device)) as held:
+        return {name: held.get_tensor(name).to(dtype) for name in held.keys()}  # noqa: SIM118

@@ -1,0 +1,293 @@
+"""The tiny BAGEL as it is run: what comes out follows the request alone, in every mode."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as pil
+from safetensors.torch import load_file, save_file
+
+import unisandbox
+from tests.model_backends.bagel.make_parity import INSTRUCTION, PROMPTS
+from tests.support_bagel import save_bagel
+from tests.support_local import asked, by_key, questions
+from unisandbox.errors import BackendError, UsageError
+from unisandbox.model_backends.bagel import checkpoint
+from unisandbox.model_backends.bagel.factory import bagel
+from unisandbox.model_backends.bagel.prompts import fitted
+from unisandbox.prompts import with_thought
+from unisandbox.records import Generation, Image, Prompt, Request, Turn
+from unisandbox.specs import build
+
+SMALL: Mapping[str, object] = {"image_size": 16, "num_timesteps": 8, "max_tokens": 12, "device": "cpu"}
+
+
+def loaded(folder: Path, **options: object) -> Any:
+    given = {"path": folder, "instruction": folder.parent / "instruction.txt", **SMALL, **options}
+    return build("bagel", bagel, {name: str(value) for name, value in given.items()})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, and beside it an instruction after which some thoughts come to an end."""
+    root = tmp_path_factory.mktemp("bagel")
+    (root / "instruction.txt").write_text(INSTRUCTION)
+    return save_bagel(root / "tiny")
+
+
+@pytest.fixture(scope="module")
+def backend(folder: Path) -> Any:
+    return loaded(folder, batch_size=3)
+
+
+def thinking(requests: Sequence[Request]) -> list[Request]:
+    return [
+        Request(each.key, Prompt(each.prompt.turns, each.prompt.output, think=True), each.seed, "", "", "")
+        for each in requests
+    ]
+
+
+def picture(seed: int = 0, width: int = 40, height: int = 30) -> Image:
+    levels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return Image.from_pil(pil.fromarray(levels))
+
+
+def all_modes() -> list[Request]:
+    """Return requests of every kind, of different lengths."""
+    direct = [*questions()[:4], asked(PROMPTS[0], key="ends", seed=1)]
+    others = [
+        *(asked(each.prompt.text, key=f"answer {each.key}", output="text") for each in direct),
+        asked("What is this?", key="caption", output="text", images=(picture(),)),
+        asked("And this, in a word?", key="caption 2", output="text", images=(picture(1, 24, 24),)),
+        asked(*with_thought("Draw 4 / 2 cups.", "4 / 2 = 2.\nDraw: two cups."), key="gold"),
+        asked(*with_thought("Draw 4 / 2 hats.", "It is 7, I am sure of it.\nDraw: 7."), key="planted"),
+        asked("Draw it again, in blue.", key="edit", images=(picture(2),)),
+    ]
+    musing = [Request(f"cot {each.key}", each.prompt, each.seed, "", "", "") for each in thinking(direct)]
+    return [*direct, *others, *musing]
+
+
+def far(one: Generation, other: Generation) -> int:
+    """Return the largest difference of two pictures, in levels of 255."""
+    assert one.image is not None and other.image is not None
+    here, there = (np.asarray(each.image.pil(), np.int16) for each in (one, other) if each.image)
+    return int(abs(here - there).max())
+
+
+def test_company_changes_nothing(folder: Path, backend: Any) -> None:
+    requests = all_modes()
+    together = by_key(backend.generate(requests))
+    single = loaded(folder, batch_size=1)
+    alone = {
+        key: answer
+        for request in reversed(requests)
+        for key, answer in by_key(single.generate([request])).items()
+    }
+    assert set(together) == set(alone) == {request.key for request in requests}
+    for key, answer in together.items():
+        other = alone[key]
+        assert (answer.text, answer.thought, answer.finish) == (other.text, other.thought, other.finish)
+        if answer.image is not None:
+            assert far(answer, other) <= 1
+    drawn = {answer.image for answer in together.values() if answer.image}
+    assert len(drawn) == sum(request.prompt.output == "image" for request in requests)
+    thoughts = {len(answer.thought or "") for answer in together.values() if answer.thought}
+    assert len(thoughts) > 1, "thoughts of different lengths"
+    assert {together[key].finish for key in ("cot ends", "cot 3")} == {"complete", "truncated"}
+
+
+def test_in_half_precision_words_are_the_same_in_any_order(folder: Path) -> None:
+    backend = loaded(folder, batch_size=2, dtype="bfloat16")
+    requests = all_modes()
+    one, other = (by_key(backend.generate(some)) for some in (requests, requests[::-1]))
+    assert one == other
+
+
+def test_the_seed_decides(backend: Any) -> None:
+    one, again, other = backend.generate(
+        [asked("A cup.", key=key, seed=seed) for key, seed in (("one", 1), ("again", 1), ("other", 2))]
+    )
+    assert far(one, again) <= 1 < far(one, other)
+
+
+def test_words_follow_their_seed(folder: Path) -> None:
+    backend = loaded(folder, text_temperature=1.0)
+    texts = [next(backend.generate([asked("A cup.", seed=seed, output="text")])).text for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_thought_and_the_context_change_the_picture(backend: Any) -> None:
+    plain = asked("Draw 4 / 2 cups.", key="plain")
+    drawn = by_key(
+        backend.generate(
+            [
+                plain,
+                *thinking([asked("Draw 4 / 2 cups.", key="cot")]),
+                asked(*with_thought("Draw 4 / 2 cups.", "Draw: two cups."), key="gold"),
+                asked("Draw 4 / 2 cups.", key="edit", images=(picture(),)),
+            ]
+        )
+    )
+    assert len({answer.image for answer in drawn.values()}) == 4
+    assert drawn["cot"].thought and not drawn["plain"].thought
+
+
+def test_guidance_of_both_kinds(folder: Path) -> None:
+    request = asked("Draw it again.", images=(picture(),))
+    drawn = {
+        next(loaded(folder, cfg_img_scale=scale, cfg_text_scale=text).generate([request])).image
+        for scale, text in ((1, 1), (1, 4), (2, 4))
+    }
+    assert len(drawn) == 3
+
+
+def test_a_run_through_every_mode(folder: Path, in_tmp: Path) -> None:
+    settings = ",".join(f"{name}={value}" for name, value in SMALL.items())
+    results = unisandbox.run(
+        tasks="math_1",
+        models=f"bagel:path={folder},draws=sandbox,{settings}",
+        modes="all",
+        limit=2,
+        out=in_tmp / "run",
+        min_coverage=0,
+    )
+    asked_in = {cell.mode for cell in results if cell.score.n + cell.score.unscored == 2}
+    assert asked_in == {"direct", "cot", "answer", "render", "refined", "gold", "planted", "caption"}
+    assert not [cell for cell in results if cell.score.errors]
+    (about,) = json.loads((in_tmp / "run" / "run.json").read_text())["backends"].values()
+    assert about["pictures"]["cfg_interval"] == [0.4, 1.0] and about["thinking"] == "native"
+
+
+def test_what_it_tells_of_itself(backend: Any) -> None:
+    told = backend.describe()
+    assert told["thinking"] == "native" and told["dtype"] == "float32" and len(told["weights"]) == 16
+    assert told["pictures"]["num_timesteps"] == 8 and told["pictures"]["cfg_text_scale"] == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "fits"),
+    [
+        ((100, 100), (512, 512)),
+        ((3000, 1000), (1024, 336)),
+        ((1000, 700), (992, 704)),
+        ((50, 900), (64, 1024)),
+    ],
+)
+def test_pictures_are_brought_to_size(size: tuple[int, int], fits: tuple[int, int]) -> None:
+    """What the authors' ``MaxLongEdgeMinShortEdgeResize(1024, 512, 16)`` makes of them."""
+    assert fitted(pil.new("RGB", size), 1024, 512, 16).size == fits
+
+
+def broken(folder: Path, to: Path, name: str, change: Any) -> Path:
+    """Return a copy of a checkpoint with changed weights."""
+    shutil.copytree(folder, to)
+    weights = load_file(folder / name)
+    change(weights)
+    save_file(weights, to / name)
+    return to
+
+
+def refusal(folder: Path, **options: object) -> str:
+    with pytest.raises((BackendError, UsageError)) as caught:
+        loaded(folder, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_folder_without_its_files(tmp_path: Path) -> None:
+    (tmp_path / "llm_config.json").write_text("{}")
+    told = refusal(tmp_path)
+    for name in ("vit_config.json", "ema.safetensors", "ae.safetensors", "vocab.json", "merges.txt"):
+        assert name in told
+    assert "llm_config.json" not in told
+    assert "no such folder" in refusal(tmp_path / "none")
+
+
+def test_weights_that_are_missing_unexpected_or_of_another_shape(folder: Path, tmp_path: Path) -> None:
+    def change(weights: dict[str, torch.Tensor]) -> None:
+        del weights["vae2llm.weight"]
+        weights["llm2vae.bias"] = torch.zeros(3)
+        for number in range(9):
+            weights[f"more.{number}"] = torch.zeros(1)
+
+    told = refusal(broken(folder, tmp_path / "a", "ema.safetensors", change))
+    assert "11 weights do not fit" in told and "vae2llm.weight is missing" in told
+    assert "more.3 is not expected" in told and "more.4" not in told
+
+    def grow(weights: dict[str, torch.Tensor]) -> None:
+        weights["decoder.conv_out.bias"] = torch.zeros(4)
+
+    assert "decoder.conv_out.bias is (4,), expected (3,)" in refusal(
+        broken(folder, tmp_path / "b", "ae.safetensors", grow)
+    )
+
+
+def test_files_that_are_cut_off_or_no_settings(folder: Path, tmp_path: Path) -> None:
+    to = tmp_path / "cut"
+    shutil.copytree(folder, to)
+    (to / "ae.safetensors").write_bytes((folder / "ae.safetensors").read_bytes()[:5000])
+    assert "ae.safetensors: no whole safetensors file" in refusal(to)
+    (to / "vit_config.json").write_text("{")
+    assert "cannot be loaded: JSONDecodeError" in refusal(to)
+
+
+def test_a_checkpoint_of_another_size(folder: Path, tmp_path: Path) -> None:
+    to = tmp_path / "other"
+    shutil.copytree(folder, to)
+    settings = (to / "llm_config.json").read_text()
+    (to / "llm_config.json").write_text(settings.replace('"hidden_size": 64', '"hidden_size": 128'))
+    assert "is (264, 64), expected (264, 128)" in refusal(to)
+
+
+def test_too_little_memory() -> None:
+    huge = [torch.empty(1 << 50, device="meta")]
+    with pytest.raises(BackendError, match=r"take 4194304.0 GiB in float32, and cpu has .* dtype=bfloat16"):
+        checkpoint._fits(Path("big"), huge, torch.device("cpu"), torch.float32)
+
+
+def test_a_number_format_that_a_processor_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint._warn_if_slow(torch.device("cpu"), torch.float32)
+    assert not capsys.readouterr().err
+    checkpoint._warn_if_slow(torch.device("cpu"), torch.float16)
+    assert "no instructions for float16" in capsys.readouterr().err
+
+
+def test_sizes_that_it_does_not_draw(folder: Path) -> None:
+    assert "image_size=18: expected a multiple of 4, 32 at most" in refusal(folder, image_size=18)
+    assert "image_size=36" in refusal(folder, image_size=36)
+    assert "cfg_interval" in refusal(folder, cfg_interval="0.4+2")
+
+
+def test_a_thought_that_is_no_picture_goes_back_as_words(backend: Any) -> None:
+    (answer,) = backend.generate(thinking([asked("What is 4 / 2?", output="text")]))
+    assert answer.image is None and answer.thought is not None and answer.finish in ("complete", "truncated")
+
+
+def test_turns_are_read_in_their_order(backend: Any) -> None:
+    first, thought, last = Turn("user", "A"), Turn("model", "B", thought=True), Turn("user", "C")
+    turns = {"1": (first, thought, last), "2": (last, thought, first)}
+    said = by_key(backend.generate([asked(*each, key=key, output="text") for key, each in turns.items()]))
+    assert said["1"].text != said["2"].text
+
+
+def test_what_tells_it_to_think_can_be_said_otherwise(folder: Path, backend: Any, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("Plan it.\n")
+    other = loaded(folder, instruction=words)
+    question = thinking([asked(PROMPTS[0], seed=1)])[0].prompt
+    system, *rest = other.prompts.thinking(question)
+    assert system == other.prompts.text("Plan it.")
+    assert [*backend.prompts.thinking(question)][1:] == rest and backend.prompts.thinking(question)[
+        0
+    ] != system
+    assert other.describe()["instruction"] == "Plan it."
+    words.write_text(" ")
+    with pytest.raises(UsageError, match="says nothing"):
+        loaded(folder, instruction=words)
+    with pytest.raises(UsageError, match=r"nowhere cannot be read.*Name a text file"):
+        loaded(folder, instruction="nowhere")
