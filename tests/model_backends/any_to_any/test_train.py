@@ -130,7 +130,7 @@ def test_adapters_learn_words_and_pictures_and_load_by_name(
     janus: Path, adapter: Path, tmp_path: Path
 ) -> None:
     named = f"any-to-any:adapter={adapter},device=cpu,guidance_scale=1,model={janus},temperature=0"
-    taught = train(named, MIXED, TrainSpec(steps=80, batch=4, rate=0.02, lora=8), tmp_path, quiet=True)
+    taught = train(named, MIXED, TrainSpec(steps=200, batch=4, rate=0.02, lora=8), tmp_path, quiet=True)
     assert taught == named.replace(str(adapter), f"{adapter}+{tmp_path / 'adapter'}")
     learned: Any = load_backend(named_model(taught, installed()))
     before = pictures(loaded(janus, adapter=adapter), MIXED[:2])
