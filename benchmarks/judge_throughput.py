@@ -152,11 +152,10 @@ def register_models(register: RegisterModel) -> None:
 
 def install_as_plugin(site: Path) -> None:
     """Give this file the metadata of an installed plugin, on a path of its own."""
-    info = site / "judge_throughput-0.dist-info"
-    info.mkdir(parents=True)
+    from tests.support_backends import install  # not where this file is read as the plugin
+
+    install(site, "judge_throughput", "judge_throughput")
     shutil.copy(__file__, site / "judge_throughput.py")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: judge_throughput\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[unisandbox]\njudge_throughput = judge_throughput\n")
     sys.path.insert(0, str(site))
 
 

@@ -74,11 +74,10 @@ def register_judges(register: RegisterJudge) -> None:
 
 def _install_as_plugin(site: Path) -> None:
     """Give this file the metadata of an installed plugin, on a path of its own."""
+    from tests.support_backends import install  # not where the commands read this file
+
     shutil.copy(__file__, site / "overhead.py")
-    info = site / "overhead-0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: overhead\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[unisandbox]\noverhead = overhead\n")
+    install(site, "overhead", "overhead")
 
 
 def _write_task(folder: Path, samples: int) -> None:

@@ -71,10 +71,9 @@ def prepare(folder: Path, trials: int) -> None:
     (folder / "task.yaml").write_text(TASK)
     rows = [{"id": f"{i:07d}", "question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(trials)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    info = folder / f"{NAME}-0.dist-info"
-    info.mkdir(exist_ok=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {NAME}\nVersion: 0\n")
-    (info / "entry_points.txt").write_text(f"[unisandbox]\n{NAME} = {NAME}\n")
+    from tests.support_backends import install  # not where actors read this file
+
+    install(folder, NAME, NAME)
 
 
 def ask(folder: Path, model: str, trials: int, executor: str, replicas: int | None = None) -> Clock:

@@ -136,12 +136,10 @@ def measured(words: Sequence[str], environment: dict[str, str]) -> Spent:
 
 def install_as_plugin(site: Path) -> None:
     """Give this file the metadata of an installed plugin, on a path of its own."""
-    site.mkdir()
+    from tests.support_backends import install  # not where the commands read this file
+
+    install(site, "scale_log", "scale_log")
     (site / "scale_log.py").symlink_to(Path(__file__).resolve())
-    info = site / "scale_log-0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: scale_log\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[unisandbox]\nscale_log = scale_log\n")
 
 
 def cut(path: Path) -> int:

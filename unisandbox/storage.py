@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeGuard
 
 import orjson
 
@@ -32,7 +33,7 @@ REMOTE = ".remote"
 """The file in a spool that says where it is mirrored."""
 
 
-def is_url(place: str | Path) -> bool:
+def is_url(place: str | Path) -> TypeGuard[str]:
     """Whether a place is on a file system of fsspec's.
 
     >>> is_url("s3://bucket/night"), is_url("runs/night")
@@ -52,7 +53,7 @@ def local(place: str | Path, *, pictures: bool = False) -> Path:
 
     Raises RunFolderError when there is no run, or it cannot be reached.
     """
-    if not isinstance(place, str) or not is_url(place):
+    if not is_url(place):
         return Path(place)
     mirror = Mirror(place)
     if not mirror.pull():
@@ -68,13 +69,11 @@ def working_folder(place: str | Path, *, fresh: bool = False) -> Iterator[Workpl
 
     Raises RunFolderError when it cannot be reached, or at the end not all could be sent.
     """
-    folder = Path(place)
-    if not isinstance(place, str) or not is_url(place):
-        if not (folder / REMOTE).exists():
-            yield Workplace(folder)
-            return
-        place = (folder / REMOTE).read_text().strip()
-    mirror = Mirror(place)
+    url = place if is_url(place) else mirrored(Path(place))
+    if url is None:
+        yield Workplace(Path(place))
+        return
+    mirror = Mirror(url)
     if fresh:
         mirror.clear()
     else:
@@ -83,10 +82,16 @@ def working_folder(place: str | Path, *, fresh: bool = False) -> Iterator[Workpl
         yield mirror
 
 
+def mirrored(folder: Path) -> str | None:
+    """Return where a spool is mirrored; None for any other folder."""
+    remote = folder / REMOTE
+    return remote.read_text().strip() if remote.exists() else None
+
+
 def publish(folder: Path, name: str) -> None:
     """Send a file that was written into a spool after the run; of other folders nothing."""
-    if (folder / REMOTE).exists():
-        Mirror((folder / REMOTE).read_text().strip()).send_file(name)
+    if url := mirrored(folder):
+        Mirror(url).send_file(name)
 
 
 class Workplace:
@@ -129,6 +134,10 @@ class Mirror(Workplace):
                 f"{self.folder}: put it right and run the same command."
             ) from None
 
+    def _make_spool(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / REMOTE).write_text(self._url + "\n")
+
     def _path(self, *names: str) -> str:
         return "/".join((self._root.rstrip("/"), *names))
 
@@ -144,8 +153,7 @@ class Mirror(Workplace):
 
         A spool that has more than the mirror, since it was not sent any more, keeps it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / REMOTE).write_text(self._url + "\n")
+        self._make_spool()
         with self._reaching():
             self._system.invalidate_cache()
             if not self._system.exists(self._path(RUN)):
@@ -196,8 +204,7 @@ class Mirror(Workplace):
 
     def clear(self) -> None:
         """Delete what a run wrote."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / REMOTE).write_text(self._url + "\n")
+        self._make_spool()
         with self._reaching():
             for name in (RESULTS, REPORT, GENERATIONS, VERDICTS, IMAGES, RUN):
                 if self._system.exists(self._path(name)):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +25,15 @@ from unisandbox.model_backends.any_to_any.families import NAME, Family
 from unisandbox.model_backends.any_to_any.rows import Inputs
 from unisandbox.records import Example, Turn
 from unisandbox.training import finetuning
-from unisandbox.training.adapters import adapted
-from unisandbox.training.finetuning import EVERY, UNPROMPTED, Teaching, nothing_left, places, student
-
-Thing = TypeVar("Thing")
+from unisandbox.training.finetuning import (
+    EVERY,
+    UNPROMPTED,
+    Teaching,
+    loading,
+    nothing_left,
+    places,
+    prepared,
+)
 
 BLIND = "vision"
 """The part that never learns: no example holds a picture to look at."""
@@ -142,22 +147,11 @@ class Learner(finetuning.Learner):
         self._lessons = lessons
         self._dtype = family.model.dtype
         self._kind = getattr(torch, spec.precision or "")
-        model = family.model
-        if not spec.lora or spec.precision == "float32":
-            model.float()  # steps in half precision would be lost in rounding
         if device.type != "cpu":
-            save_memory(model)
-        model.requires_grad_(requires_grad=False)
-        if spec.lora:
-            modules = _learning(family, spec, model.named_modules())
-            names = [name for name, module in modules if isinstance(module, torch.nn.Linear)]
-            self.model = adapted(model, names, spec)
-        else:
-            self.model = model
-            for _, weight in _learning(family, spec, model.named_parameters()):
-                weight.requires_grad_()
+            save_memory(family.model)
+        self.model = prepared(family.model, spec, lambda names: _learning(family, spec, names))
         self.train()
-        model.model.vqmodel.eval()
+        family.model.model.vqmodel.eval()
 
     def share(self, step: int, part: slice, mean: Callable[[Tensor], Tensor]) -> tuple[tuple[Any, ...], int]:
         """Return what ``together`` makes of them: as many of each process, so that means are means."""
@@ -188,12 +182,10 @@ class Learner(finetuning.Learner):
         return (losses.sum(1) / learned.sum(1)).mean()
 
 
-def _learning(
-    family: Family, spec: TrainSpec, named: Iterable[tuple[str, Thing]]
-) -> Iterator[tuple[str, Thing]]:
-    """Yield what lies in the parts that learn, of modules or weights by name."""
+def _learning(family: Family, spec: TrainSpec, names: Iterable[str]) -> Iterator[str]:
+    """Yield those modules or weights that lie in the parts that learn."""
     beginnings = tuple(start for part in _parts(family, spec) for start in family.parts[part])
-    yield from ((name, thing) for name, thing in named if name.startswith(beginnings))
+    return (name for name in names if name.startswith(beginnings))
 
 
 def teach(
@@ -216,7 +208,4 @@ def teach(
         learner=lambda spec, device: Learner(family, spec, device, lessons(family, examples, device)),
     )
     spec = finetuning.teach(teaching, examples, spec, out, every=every, quiet=quiet)
-    if spec.lora:
-        return {"adapter": "+".join(map(str, [*family.adapters, student(out, spec)]))}
-    without = {"adapter": ""} if family.adapters else {}
-    return {"model": str(student(out, spec)), **without}
+    return loading("model", out, spec, family.adapters)

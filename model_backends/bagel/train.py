@@ -30,8 +30,15 @@ from unisandbox.model_backends.bagel.context import Latent, Row, Text, length_of
 from unisandbox.model_backends.bagel.prompts import Prompts
 from unisandbox.records import Example, Image, Prompt, Turn
 from unisandbox.training import finetuning
-from unisandbox.training.adapters import adapted
-from unisandbox.training.finetuning import EVERY, UNPROMPTED, Teaching, nothing_left, places, student
+from unisandbox.training.finetuning import (
+    EVERY,
+    UNPROMPTED,
+    Teaching,
+    loading,
+    nothing_left,
+    places,
+    prepared,
+)
 
 PARTS = ("understanding", "generation", "vocabulary", "vit", "vae")
 """What can be frozen."""
@@ -169,19 +176,9 @@ class Learner(finetuning.Learner):
         self._lessons = lessons(self._prompts, examples)
         self._kind = getattr(torch, spec.precision or "")
         self._dtype = loaded.model.dtype
-        model = loaded.model
-        if not spec.lora or spec.precision == "float32":
-            model.float()  # steps in half precision would be lost in rounding
         loaded.autoencoder.to(device)
-        model.language_model.model.gradient_checkpointing = device.type != "cpu"
-        model.requires_grad_(requires_grad=False)
-        if spec.lora:
-            matrices = (name for name, each in model.named_modules() if isinstance(each, torch.nn.Linear))
-            self.model = adapted(model, list(learning(matrices, spec, examples)), spec)
-        else:
-            self.model = model
-            for name in learning(dict(model.named_parameters()), spec, examples):
-                model.get_parameter(name).requires_grad_()
+        loaded.model.language_model.model.gradient_checkpointing = device.type != "cpu"
+        self.model = prepared(loaded.model, spec, lambda names: learning(names, spec, examples))
         self.train()
 
     @torch.no_grad()
@@ -279,7 +276,5 @@ def teach(
         about={"preset": preset, "dtype": number_format(loaded.model.dtype)},
     )
     made = finetuning.teach(teaching, examples, spec, out, every=every, quiet=quiet)
-    if made.lora:
-        return {"adapter": "+".join(map(str, [*loaded.adapters, student(out, made)]))}
-    without = {"adapter": ""} if loaded.adapters else {}
-    return {"path": str(student(out, made)), "weights": WEIGHTS, **without}
+    found = loading("path", out, made, loaded.adapters)
+    return found if made.lora else {**found, "weights": WEIGHTS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -30,12 +30,12 @@ def _fetch_runs(options: Namespace) -> None:
     """Put a local folder in the place of every run that a command reads and that is given as a URL."""
     for name in ("run", "runs", "others"):
         given = getattr(options, name, None)
-        places = given if isinstance(given, list) else [given]
+        places: list[Any] = given if isinstance(given, list) else [given]
         if any(isinstance(place, str) for place in places):
             from unisandbox.storage import local
 
             pictures = options.command.startswith(("report:", "merge:"))
-            folders = [place if place is None else local(place, pictures=pictures) for place in places]
+            folders = [local(place, pictures=pictures) for place in places]
             setattr(options, name, folders if isinstance(given, list) else folders[0])
 
 

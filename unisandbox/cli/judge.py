@@ -7,9 +7,8 @@ from dataclasses import replace
 from rich.console import Console
 
 from unisandbox.api import judge_again, latest_folder, make_options
-from unisandbox.calibration import correct, fit_from
 from unisandbox.cli.run import commonest_error, progress, write_page
-from unisandbox.cli.show import print_contrasts, print_results
+from unisandbox.cli.show import print_contrasts, print_corrected
 from unisandbox.specs import parse_spec
 
 
@@ -19,8 +18,7 @@ def judge(arguments: argparse.Namespace) -> int:
     make_options({"min_coverage": least})
     with progress(arguments.quiet) as shown:
         results = judge_again(folder, arguments.judges, tries=arguments.tries, progress=shown)
-    known = fit_from(folder, None)
-    print_results(correct(results, known.known), known)
+    print_corrected(results)
     labels = [parse_spec(text).label for text in arguments.judges]
     own = replace(results, cells=tuple(cell for cell in results if cell.judge in labels))
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)

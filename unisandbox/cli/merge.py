@@ -4,17 +4,15 @@ import argparse
 
 from rich.console import Console
 
-from unisandbox.calibration import correct, fit_from
 from unisandbox.cli.run import write_page
-from unisandbox.cli.show import print_results
+from unisandbox.cli.show import print_corrected
 from unisandbox.merging import merge, missing_shards
 
 
 def merge_(arguments: argparse.Namespace) -> int:
     """Join the runs, print their table, and say what is missing."""
     results = merge(arguments.runs, arguments.output)
-    known = fit_from(results.folder, None)
-    print_results(correct(results, known.known), known)
+    print_corrected(results)
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     errors.print(f"Saved in {results.folder}")
     if not arguments.no_report:

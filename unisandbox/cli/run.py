@@ -26,8 +26,8 @@ from unisandbox.api import (
     saved_options,
     unbuildable,
 )
-from unisandbox.calibration import Fit, correct, fit_from
-from unisandbox.cli.show import print_contrasts, print_results
+from unisandbox.calibration import Fit
+from unisandbox.cli.show import print_contrasts, print_corrected
 from unisandbox.errors import BackendError, JudgeError, UsageError, unknown
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.names import Name
@@ -132,8 +132,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 
 def _report(results: Results, options: RunOptions, *, page: bool) -> int:
-    known = fit_from(results.folder, None)
-    print_results(correct(results, known.known), known)
+    known = print_corrected(results)
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     if few := _too_few(options):
         errors.print(few)

@@ -45,6 +45,13 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def print_corrected(results: Results) -> Fit:
+    """Print results, corrected by what calibrations tell of the judges; return those."""
+    known = fit_from(results.folder, None)
+    print_results(correct(results, known.known), known)
+    return known
+
+
 def print_results(results: Results, known: Fit) -> None:
     """Print the table, how to read it, and how far judges of the same answers agree."""
     Console().print(rich_table(results))

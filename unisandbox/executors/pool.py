@@ -21,6 +21,8 @@ from unisandbox.records import Fields, Generation
 
 HEARTBEAT = 1.0
 """Seconds without news after which the pool looks whether more replicas have room by now."""
+PATIENCE = 5.0
+"""Seconds that a replica has to let its model go."""
 BAD_STARTS = 3
 """Replicas in a row that fail to load before no more are started."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unisandbox.errors import UsageError
-from unisandbox.executors.pool import HEARTBEAT, Gone, Pool
+from unisandbox.executors.pool import HEARTBEAT, PATIENCE, Gone, Pool
 from unisandbox.executors.protocol import Shard
 from unisandbox.executors.replica import Report, Server
 from unisandbox.matrix import Model
@@ -24,8 +24,6 @@ from unisandbox.specs import Spec
 
 REACHED = 5.0
 """Seconds in which a cluster has to answer."""
-PATIENCE = 5.0
-"""Seconds that an actor has to let its model go."""
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 """How a client of gRPC, which Ray speaks, begins: the preface, and empty settings (RFC 9113, 3.4)."""
 SETTINGS = 4

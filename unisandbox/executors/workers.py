@@ -22,15 +22,13 @@ from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
 
 from unisandbox.errors import UsageError
-from unisandbox.executors.pool import Gone, Pool
+from unisandbox.executors.pool import PATIENCE, Gone, Pool
 from unisandbox.executors.protocol import Shard
 from unisandbox.executors.replica import Report, Server
 from unisandbox.matrix import Model
 from unisandbox.specs import Spec
 
 _VERSION = "import importlib.metadata as m; print(m.version('unisandbox'))"
-PATIENCE = 5.0
-"""Seconds that a worker has to let its model go."""
 
 
 @dataclass(frozen=True, slots=True)

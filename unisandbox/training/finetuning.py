@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -35,6 +35,7 @@ from unisandbox.errors import BackendError, UsageError, unknown
 from unisandbox.files import whole
 from unisandbox.loading import needed
 from unisandbox.records import Example
+from unisandbox.training.adapters import adapted
 from unisandbox.training.examples import digest
 from unisandbox.training.record import Record
 
@@ -129,6 +130,32 @@ def places(spec: TrainSpec, many: int, step: int) -> Iterator[tuple[int, int]]:
 @lru_cache(maxsize=2)
 def _order(seed: int, turn: int, many: int) -> list[int]:
     return Random(f"{seed} {turn}").sample(range(many), many)
+
+
+# --- what learns, and what is told of it ---
+
+
+def prepared(model: Any, spec: TrainSpec, learning: Callable[[Iterable[str]], Iterable[str]]) -> Any:
+    """Return a model of which only some weights learn, or only adapters to some matrices.
+
+    ``learning`` chooses among the names of all weights, or of all modules that are matrices.
+    """
+    if not spec.lora or spec.precision == "float32":
+        model.float()  # steps in half precision would be lost in rounding
+    model.requires_grad_(requires_grad=False)
+    if spec.lora:
+        matrices = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
+        return adapted(model, list(learning(matrices)), spec)
+    for name in learning([name for name, _ in model.named_parameters()]):
+        model.get_parameter(name).requires_grad_()
+    return model
+
+
+def loading(option: str, out: Path, spec: TrainSpec, adapters: Sequence[Path]) -> dict[str, str]:
+    """Return the options that load a student: of weights, ``option`` and no adapter of before."""
+    if spec.lora:
+        return {"adapter": "+".join(map(str, [*adapters, student(out, spec)]))}
+    return {option: str(student(out, spec)), **({"adapter": ""} if adapters else {})}
 
 
 # --- a whole training ---
