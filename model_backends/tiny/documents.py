@@ -105,10 +105,12 @@ _SYLLABLES = ("bo", "dra", "fe", "gu", "ki", "la", "mo", "ne", "pi", "ra", "su",
 
 @dataclass(slots=True)
 class Document:
-    """Tokens, and for each whether it is to be learned."""
+    """Tokens, for each whether it is to be learned, and the picture that they end in, if they do."""
 
     tokens: list[int] = field(default_factory=list)
     learned: list[bool] = field(default_factory=list)
+    picture: Sequence[int] = ()
+    """Drawn from the last token, and all to be learned."""
 
     def add(self, tokens: Sequence[int], *, learn: bool) -> None:
         """Append tokens."""
@@ -172,7 +174,7 @@ class Writer:
             before, steps = (self.words.tokens(text) for text in thought)
             document.add([USER, *before, THINK, *steps, END], learn=False)
         document.add([USER, *self.words.tokens(request), DRAW], learn=False)
-        document.add(picture, learn=True)
+        document.picture = picture
         return document
 
     def objects(self, draws: Random, kind: str, count: int) -> list[int]:

@@ -98,21 +98,24 @@ class Network(nn.Module):
         angles = torch.arange(shape.context)[:, None] * 1000.0 ** (-torch.arange(half) / half)
         self.register_buffer("turns", torch.stack([angles.cos(), angles.sin()]), persistent=False)
 
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """Return what tokens (batch, length) enter the blocks as (batch, length, width)."""
+        return _norm(self.embedding(tokens))
+
     def forward(
         self,
-        tokens: Tensor,
+        x: Tensor,
         places: Tensor,
         mask: Tensor,
         cache: Cache | None = None,
         watch: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
-        """Return the last hidden state (batch, length, width) of tokens (batch, length).
+        """Return the last hidden state (batch, length, width) of what was embedded (batch, length, width).
 
         ``places`` (batch, length) are the positions of the tokens, and where the cache keeps them;
         ``mask`` (batch or 1, 1, length, keys) is 0 where a token may look and -inf where not. ``watch``
         is shown the hidden states (batch, length, width) of the embedding and of every block in turn.
         """
-        x = _norm(self.embedding(tokens))
         if watch:
             watch(x)
         turn = self.turns[:, places][:, :, None].to(mask.dtype)

@@ -44,6 +44,7 @@ from unisandbox.model_backends.tiny.documents import (
 )
 from unisandbox.model_backends.tiny.network import Network
 from unisandbox.model_backends.tiny.optimiser import ADAM_RATE, MUON_RATE, Optimiser
+from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import PAD
 from unisandbox.records import Example
 from unisandbox.training.examples import digest
@@ -148,6 +149,10 @@ class Batch:
     """(rows, length): whether the token is to be predicted."""
     document: Tensor
     """(rows, length): the number of its document in the row; 0 is padding."""
+    pictures: Tensor
+    """(pictures, TOKENS): the tokens of the pictures that documents end in."""
+    drawn: Tensor
+    """(pictures, 2): the row and the place of the token that each is drawn from."""
 
 
 def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Batch:
@@ -160,6 +165,7 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
     learned = torch.zeros((rows, length), dtype=torch.bool)
     owner = torch.zeros((rows, length), dtype=torch.long)
     starts = [0] * rows
+    pictures, ends = [], []
     for number, document in enumerate(sorted(drawn, key=lambda one: -len(one.tokens)), 1):
         size = len(document.tokens)
         row = next((row for row, start in enumerate(starts) if start + size <= length), None)
@@ -170,26 +176,44 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
         learned[row, place] = torch.tensor(document.learned)
         owner[row, place] = number
         starts[row] += size
-    return Batch(tokens, learned, owner)
+        if document.picture:
+            pictures.append(document.picture)
+            ends.append((row, starts[row] - 1))
+    return Batch(
+        tokens,
+        learned,
+        owner,
+        torch.tensor(pictures, dtype=torch.long).view(-1, TOKENS),
+        torch.tensor(ends, dtype=torch.long).view(-1, 2),
+    )
 
 
 def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of the learned words, and that of the learned image tokens."""
-    owner = batch.document
-    own = (owner[:, :, None] == owner[:, None, :]).tril()[:, None]
-    mask = torch.zeros(own.shape, dtype=kind, device=owner.device).masked_fill(~own, float("-inf"))
-    places = torch.arange(owner.shape[1], device=owner.device).expand_as(owner)
-    hidden = network(batch.tokens, places, mask)[:, :-1]
-    wanted, learned = batch.tokens[:, 1:], batch.learned[:, 1:]
-    split = network.shape.words
-    found = []
-    for part, first, weight in (
-        (learned & (wanted < split), 0, network.head.weight[:split]),
-        (learned & (wanted >= split), split, network.head.weight[split:]),
-    ):
-        scores = F.linear(hidden[part].to(kind), weight.to(kind)).float()
-        found.append(F.cross_entropy(scores, wanted[part] - first) if part.any() else scores.sum())
-    return found[0], found[1]
+    """Return the mean loss of the learned words, and that of the pictures' tokens."""
+    owner, split = batch.document, network.shape.words
+    own = owner[:, :, None] == owner[:, None, :]
+    read = network(network.embedded(batch.tokens), *_seen(own, kind))
+    asked = read[:, :-1][batch.learned[:, 1:]]
+    said = _loss(asked, batch.tokens[:, 1:][batch.learned[:, 1:]], network.head.weight[:split], kind)
+    before = network.embedded(batch.pictures[:, :-1])
+    start = read[batch.drawn[:, 0], batch.drawn[:, 1]][:, None]
+    whole = torch.ones((1, TOKENS, TOKENS), dtype=torch.bool, device=owner.device)
+    drawn = network(torch.cat([start, before], 1), *_seen(whole, kind))
+    wanted = batch.pictures.flatten() - split
+    return said, _loss(drawn.flatten(0, 1), wanted, network.head.weight[split:], kind)
+
+
+def _seen(own: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the places of tokens, and the mask that lets each see those before it of its own."""
+    places = torch.arange(own.shape[1], device=own.device).expand(own.shape[:2])
+    own = own.tril()[:, None]
+    return places, torch.zeros(own.shape, dtype=kind, device=own.device).masked_fill(~own, float("-inf"))
+
+
+def _loss(hidden: Tensor, wanted: Tensor, weight: Tensor, kind: torch.dtype) -> Tensor:
+    """Return the mean loss of tokens (many,) given what comes before them (many, width); 0 of none."""
+    scores = F.linear(hidden.to(kind), weight.to(kind)).float()
+    return F.cross_entropy(scores, wanted) if len(wanted) else scores.sum()
 
 
 def stream(writer: Writer, recipe: Recipe, step: int, number: int) -> Iterator[Document]:
