@@ -27,7 +27,7 @@ from unisandbox.datasets.characters import (
 )
 from unisandbox.datasets.mapping import SIGNS
 from unisandbox.model_backends.tiny.patches import PATCH, SIDE, Patches
-from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER, Words
+from unisandbox.model_backends.tiny.words import DRAW, END, MODEL, SAY, THINK, Words
 from unisandbox.plugins import installed
 from unisandbox.prompts import conclusion
 from unisandbox.records import Example, Fields
@@ -161,7 +161,7 @@ class Writer:
     def exchange(self, question: str, answer: str, how: int = SAY) -> Document:
         """Return a question and what is to be said (or thought) to it, in words."""
         document = Document()
-        document.add([USER, *self.words.tokens(question), how], learn=False)
+        document.add([how, *self.words.tokens(question), MODEL], learn=False)
         document.add([*self.words.tokens(answer), END], learn=True)
         return document
 
@@ -172,8 +172,8 @@ class Writer:
         document = Document()
         if thought:
             before, steps = (self.words.tokens(text) for text in thought)
-            document.add([USER, *before, THINK, *steps, END], learn=False)
-        document.add([USER, *self.words.tokens(request), DRAW], learn=False)
+            document.add([THINK, *before, MODEL, *steps, END], learn=False)
+        document.add([DRAW, *self.words.tokens(request), MODEL], learn=False)
         document.picture = picture
         return document
 
@@ -297,7 +297,7 @@ class Writer:
 
     def _described(self, question: str, picture: Sequence[int], said: str) -> Document:
         document = Document()
-        document.add([USER, DRAW, *picture, *self.words.tokens(question), SAY], learn=False)
+        document.add([SAY, *picture, *self.words.tokens(question), MODEL], learn=False)
         document.add([*self.words.tokens(said), END], learn=True)
         return document
 
@@ -311,7 +311,7 @@ class Writer:
         """Return rules, and all of them again in another order: after its symbol each is to be known."""
         rules: list[str] = self._material.mapping(draws).fields["rules"]
         document = Document()
-        document.add([USER, *self.words.tokens(" ".join(rules)), THINK], learn=False)
+        document.add([THINK, *self.words.tokens(" ".join(rules)), MODEL], learn=False)
         for rule in draws.sample(rules, len(rules)):
             clause = rule.partition(": ")[2]
             symbol = _SYMBOL.search(clause)
@@ -357,7 +357,7 @@ class Writer:
             one = draws.choice(self._material.operations)
             return self.exchange(spoken(one, draws.choice(VOICES), draws), str(one.value))
         document = Document()
-        document.add([USER, THINK], learn=False)
+        document.add([THINK, MODEL], learn=False)
         for _ in range(8):
             one = draws.choice(self._material.operations)
             document.add(self.words.tokens(f"{written(one, said=True)} ="), learn=False)
@@ -420,7 +420,7 @@ class Material:
 
     def math(self, draws: Random) -> Row:
         """Return a row of a math task."""
-        return draws.choice(self._levels("math", draws, (0.4, 0.35, 0.25)))
+        return draws.choice(self._levels("math", draws, (0.36, 0.34, 0.3)))
 
     def mapping(self, draws: Random) -> Row:
         """Return a row of a mapping task."""

@@ -25,7 +25,7 @@ class Shape:
     width: int = 128
     layers: int = 8
     heads: int = 4
-    context: int = 512
+    context: int = 448
     """The most tokens it can read and write at once."""
 
     @property

@@ -64,8 +64,8 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 5000
-    batch: int = 16
+    steps: int = 4600
+    batch: int = 12
     """Rows of LENGTH tokens in each stream of a step."""
     muon_rate: float = MUON_RATE
     adam_rate: float = ADAM_RATE

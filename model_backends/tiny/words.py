@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from string import ascii_lowercase, digits
 
-PAD, USER, THINK, SAY, DRAW, END, ODD = range(7)
-"""Padding; then what opens a turn of the user, a thought, an answer in words and a picture; the end of a
-thought or answer; a sign that cannot be spelled."""
+PAD, THINK, SAY, DRAW, MODEL, END, ODD = range(7)
+"""Padding; then what opens a turn of the user, by what the model is to do; what opens the model's turn, and
+what ends its thought or answer; a sign that cannot be spelled."""
 
-_SPECIAL = ("<pad>", "<user>", "<think>", "<say>", "<draw>", "<end>", "<odd>")
+_SPECIAL = ("<pad>", "<think>", "<say>", "<draw>", "<model>", "<end>", "<odd>")
 _FIRST, _NEXT = "^", "+"
 _LETTERS = tuple(place + letter for place in (_FIRST, _NEXT) for letter in ascii_lowercase + digits)
 _ALONE = frozenset(ascii_lowercase)
