@@ -164,7 +164,7 @@ class Tiny:
         return found
 
     def _context(self, turns: Sequence[Turn], how: int) -> list[int]:
-        """Return turns as tokens: what the user says opens by what the model does next, ``how`` at the end."""
+        """Return turns as tokens: a turn of the user opens with what follows it, at the end ``how``."""
         words, patches = self._model.words, self._model.patches
         tokens: list[int] = []
         for number, turn in enumerate(turns, 1):

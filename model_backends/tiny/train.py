@@ -64,7 +64,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 4600
+    steps: int = 4800
     batch: int = 12
     """Rows of LENGTH tokens in each stream of a step."""
     muon_rate: float = MUON_RATE
