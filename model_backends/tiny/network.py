@@ -66,7 +66,9 @@ class Block(nn.Module):
         """
         batch, length, width = x.shape
         kind = mask.dtype  # the number format that the matrix products are done in
-        parts = _linear(_norm(x).to(kind), self.attend).view(batch, length, 3, self.heads, -1)
+        parts = _linear(_norm(x).to(kind), self.attend).view(
+            batch, length, 3, self.heads, width // self.heads
+        )
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         query, key = (_turned(_norm(part), turn) for part in (query, key))
         if kept is not None and at is not None:

@@ -9,7 +9,7 @@ from tests.support_tiny import untrained
 from unisandbox.model_backends.tiny.checkpoint import Model
 from unisandbox.model_backends.tiny.generation import LONGEST, Sampling, _chosen, draw, write
 from unisandbox.model_backends.tiny.patches import TOKENS
-from unisandbox.model_backends.tiny.words import DRAW, END, SAY, USER
+from unisandbox.model_backends.tiny.words import DRAW, END, MODEL, SAY
 
 WARM = Sampling(temperature=1.0, least=0.0)
 
@@ -19,11 +19,11 @@ def model() -> Model:
     return untrained(width=64, layers=3)
 
 
-def conversations(model: Model, many: int, last: int) -> list[list[int]]:
+def conversations(model: Model, many: int, how: int) -> list[list[int]]:
     draws = Random(5)
     size = model.network.shape.words
     return [
-        [USER, *(draws.randrange(10, size) for _ in range(draws.randint(4, 60))), last] for _ in range(many)
+        [how, *(draws.randrange(10, size) for _ in range(draws.randint(4, 60))), MODEL] for _ in range(many)
     ]
 
 
@@ -48,6 +48,25 @@ def test_words_do_not_depend_on_the_batch_or_order(model: Model) -> None:
     backwards = write(model.network, contexts[::-1], [1] * 20, WARM)[::-1]
     alone = [write(model.network, [context], [1], WARM)[0] for context in contexts]
     assert together == backwards == alone
+
+
+def test_a_picture_is_drawn_from_one_state_and_sees_no_text(model: Model) -> None:
+    """Step by step it is what a plain forward pass over that state and the codes before says."""
+    network, context = model.network, conversations(model, 1, DRAW)[0]
+    (codes,) = draw(network, [context], [0], Sampling(temperature=0))
+
+    def last(x: torch.Tensor) -> torch.Tensor:
+        size = x.shape[1]
+        mask = torch.full((size, size), float("-inf")).triu(1)[None, None]
+        hidden: torch.Tensor = network(x, torch.arange(size)[None], mask)
+        return hidden[:, -1:]
+
+    with torch.inference_mode():
+        x = last(network.embedded(torch.tensor([context])))
+        for code in codes:
+            scores = last(x)[0, 0] @ network.head.weight[network.shape.words :].T
+            assert scores[code] > scores.max() - 1e-3
+            x = torch.cat([x, network.embedded(torch.tensor([[network.shape.words + code]]))], 1)
 
 
 def test_another_seed_is_another_picture(model: Model) -> None:

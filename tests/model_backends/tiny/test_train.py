@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
@@ -20,6 +21,7 @@ from unisandbox.model_backends.tiny import checkpoint
 from unisandbox.model_backends.tiny.documents import SHARES, Document, Writer
 from unisandbox.model_backends.tiny.generation import Sampling, draw
 from unisandbox.model_backends.tiny.optimiser import Optimiser, _orthogonal
+from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.train import (
     LENGTH,
     STATE,
@@ -32,7 +34,7 @@ from unisandbox.model_backends.tiny.train import (
     stream,
     train,
 )
-from unisandbox.model_backends.tiny.words import DRAW, PAD, USER
+from unisandbox.model_backends.tiny.words import DRAW, MODEL, PAD, SAY, THINK
 from unisandbox.training.record import LOG
 from unisandbox.world import read, with_article
 
@@ -58,7 +60,7 @@ def test_rows_hold_whole_documents_and_little_else() -> None:
         for number in set(batch.document[row].tolist()):
             tokens = batch.tokens[row][batch.document[row] == number]
             if number:
-                assert tokens[0] == USER
+                assert tokens[0] in (THINK, SAY, DRAW)
                 assert PAD not in tokens
             else:
                 assert (tokens == PAD).all()
@@ -70,7 +72,7 @@ def test_a_document_is_read_as_if_it_were_alone() -> None:
     network = untrained().network
     documents = [document for document, _ in zip(stream(writer(), SMALL, 0, 0), range(3), strict=False)]
     alone = [losses(network, packed(iter([one, _long()]), 1), torch.float32) for one in documents]
-    numbers = [(sum(one.learned), kind(one)) for one in documents]
+    numbers = [(len(one.picture) or sum(one.learned), int(bool(one.picture))) for one in documents]
     together = losses(network, _row(documents), torch.float32)
     for which in (0, 1):
         counted = [
@@ -85,19 +87,31 @@ def test_a_document_is_read_as_if_it_were_alone() -> None:
 
 def _long() -> Document:
     """Return a document that fits nowhere and ends the drawing of others."""
-    return Document([USER] * (LENGTH + 1), [False] * (LENGTH + 1))
-
-
-def kind(document: Document) -> int:
-    """Return whether a document's picture is learned, not its words."""
-    return int(document.tokens[document.learned.index(True)] >= len(writer().words))
+    return Document([SAY] * (LENGTH + 1), [False] * (LENGTH + 1))
 
 
 def _row(documents: list[Document]) -> Batch:
     tokens = [token for one in documents for token in one.tokens]
     learned = [flag for one in documents for flag in one.learned]
     owner = [number for number, one in enumerate(documents, 1) for _ in one.tokens]
-    return Batch(torch.tensor([tokens]), torch.tensor([learned]), torch.tensor([owner]))
+    ends = list(accumulate(len(one.tokens) for one in documents))
+    drawn = [
+        (list(one.picture), [0, end - 1]) for one, end in zip(documents, ends, strict=True) if one.picture
+    ]
+    return Batch(
+        torch.tensor([tokens]),
+        torch.tensor([learned]),
+        torch.tensor([owner]),
+        torch.tensor([picture for picture, _ in drawn], dtype=torch.long).view(-1, TOKENS),
+        torch.tensor([place for _, place in drawn], dtype=torch.long).view(-1, 2),
+    )
+
+
+def test_a_batch_without_pictures_has_no_loss_of_them() -> None:
+    batch = packed(stream(writer(), replace(SMALL, opening={"echo": 1}), 0, 0), 2)
+    said, drawn = losses(untrained().network, batch, torch.float32)
+    assert said.item() > 0 and drawn.item() == 0
+    (said + drawn).backward()  # type: ignore[no-untyped-call]
 
 
 # --- the optimiser ---
@@ -236,12 +250,11 @@ def test_a_minute_of_training_lowers_the_loss_and_draws_single_objects() -> None
     seen = [trainer.step(number)[1] for number in range(recipe.steps)]
     assert sum(seen[-10:]) < 0.2 * sum(seen[:10])
     words = model.words
-    contexts = [
-        [USER, *words.tokens(f"Draw {with_article(chosen)}."), DRAW] for chosen in FEW_KINDS for _ in range(4)
-    ]
+    asked = [chosen for chosen in FEW_KINDS for _ in range(4)]
+    contexts = [[DRAW, *words.tokens(f"Draw {with_article(chosen)}."), MODEL] for chosen in asked]
     pictures = draw(model.network, contexts, range(len(contexts)), Sampling())
     right = [
         read(codebook().picture(codes)).objects == {chosen: 1}
-        for codes, chosen in zip(pictures, [chosen for chosen in FEW_KINDS for _ in range(4)], strict=True)
+        for codes, chosen in zip(pictures, asked, strict=True)
     ]
     assert sum(right) >= 0.75 * len(right)
