@@ -136,6 +136,7 @@ class _Flow:
         self._more = more
         self._head = network.head.weight[span[0] : span[1]]
         self._watched = watched
+        self._drawn_from: Tensor | None = None
         self.seen: list[Tensor] = []  # where watched, every layer's state (many, width) at the last token
         draws = (torch.rand(more, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
         self._chances = iter(torch.stack(list(draws), 1).to(self._head.device))
@@ -151,6 +152,7 @@ class _Flow:
 
     def start(self, states: Tensor) -> None:
         """Read one state (many, width) for each conversation, in the place of a token."""
+        self._drawn_from = states[:, None]
         self._begin(states[:, None], torch.ones(len(states), dtype=torch.long, device=states.device))
 
     def _begin(self, x: Tensor, sizes: Tensor) -> None:
@@ -169,7 +171,7 @@ class _Flow:
 
     def go_on(self) -> None:
         """Read the tokens chosen."""
-        x = self._network.embedded(self._chosen[:, None])
+        x = self._network.embedded(self._chosen[:, None], self._drawn_from)
         self._read(x, self._next[:, None], torch.zeros_like(self._next))
         self._next = self._next + 1
 

@@ -195,8 +195,8 @@ def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, T
     read = network(network.embedded(batch.tokens), *_seen(own, kind))
     asked = read[:, :-1][batch.learned[:, 1:]]
     said = _loss(asked, batch.tokens[:, 1:][batch.learned[:, 1:]], network.head.weight[:split], kind)
-    before = network.embedded(batch.pictures[:, :-1])
     start = read[batch.drawn[:, 0], batch.drawn[:, 1]][:, None]
+    before = network.embedded(batch.pictures[:, :-1], start)
     whole = torch.ones((1, TOKENS, TOKENS), dtype=torch.bool, device=owner.device)
     drawn = network(torch.cat([start, before], 1), *_seen(whole, kind))
     wanted = batch.pictures.flatten() - split
