@@ -182,7 +182,7 @@ class Tiny:
         return tokens
 
     def _too_long(self, context: Sequence[int]) -> str | None:
-        most = self._model.network.shape.context - 2 * LONGEST
+        most = self._model.network.shape.context - TOKENS - 2 * LONGEST
         if len(context) <= most:
             return None
         return f"the prompt has {len(context)} tokens; this model reads at most {most}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from unisandbox.model_backends.tiny.words import END
 
 LONGEST = 120
 """The most tokens of a thought or an answer."""
-_Part = TypeVar("_Part")
 _STEP = 64  # caches come in these sizes
 _FEWEST = 8
 """Conversations at once, at the least: matrix products of fewer rows are added up in another order, and the
@@ -39,8 +37,7 @@ def write(
     network: Network, contexts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling = GREEDY
 ) -> list[list[int]]:
     """Continue each context in words up to END, which is kept; one that has none was cut at LONGEST."""
-    flow = _Flow(network, LONGEST, (0, network.shape.words), seeds, sampling)
-    flow.read(contexts)
+    flow = _Flow(network, contexts, LONGEST, (0, network.shape.words), seeds, sampling)
     written: list[list[int]] = [[] for _ in contexts]
     for _ in range(LONGEST):
         for tokens, token in zip(written, flow.choose().tolist(), strict=False):
@@ -56,8 +53,8 @@ def write(
 def draw(
     network: Network, contexts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
 ) -> list[list[int]]:
-    """Draw from what is known at the end of each context: TOKENS codes, numbered from 0."""
-    flow = _picture(network, contexts, seeds, sampling)
+    """Continue each context by a picture: TOKENS codes, numbered from 0."""
+    flow = _Flow(network, contexts, TOKENS, _codes(network), seeds, sampling, drawn=True)
     drawn = []
     for place in range(TOKENS):
         drawn.append(flow.choose() - network.shape.words)
@@ -79,34 +76,19 @@ def inside(
 
     ``after`` are numbers of codes, fewer than TOKENS, of the pictures that ``draw`` draws.
     """
-    reading = _Flow(network, 0, (0, 0), seeds, sampling, watched=True)
-    reading.read(contexts)
-    found = {0: reading.seen} if 0 in after else {}
-    flow = _picture(network, contexts, seeds, sampling, watched=True)
-    for place in range(1, max(after) + 1):
-        flow.choose()
-        flow.go_on()
+    flow = _Flow(network, contexts, TOKENS, _codes(network), seeds, sampling, drawn=True, watched=True)
+    found = {}
+    for place in range(max(after) + 1):
+        if place:
+            flow.choose()
+            flow.go_on()
         if place in after:
-            found[place] = flow.seen
-    return {place: torch.stack(seen, 1)[: len(contexts)] for place, seen in found.items()}
+            found[place] = torch.stack(flow.seen, 1)[: len(contexts)]
+    return found
 
 
-def _picture(
-    network: Network,
-    contexts: Sequence[Sequence[int]],
-    seeds: Sequence[int],
-    sampling: Sampling,
-    *,
-    watched: bool = False,
-) -> _Flow:
-    """Return what draws a picture from the end of each context."""
-    reading = _Flow(network, 0, (0, 0), seeds, sampling)
-    reading.read(contexts)
-    flow = _Flow(
-        network, TOKENS, (network.shape.words, network.shape.vocabulary), seeds, sampling, watched=watched
-    )
-    flow.start(reading.state)
-    return flow
+def _codes(network: Network) -> tuple[int, int]:
+    return network.shape.words, network.shape.vocabulary
 
 
 class _Flow:
@@ -116,56 +98,47 @@ class _Flow:
     conversation lies at the same places of the cache in any company.
     """
 
-    state: Tensor
-    """The last hidden state (many, width) of the last token read."""
-
     def __init__(
         self,
         network: Network,
+        contexts: Sequence[Sequence[int]],
         more: int,
         span: tuple[int, int],
         seeds: Sequence[int],
         sampling: Sampling,
         *,
+        drawn: bool = False,
         watched: bool = False,
     ) -> None:
-        seeds = _filled(seeds)
+        missing = range(_FEWEST - len(contexts))
+        contexts = [*contexts, *(contexts[-1] for _ in missing)]
+        seeds = [*seeds, *(seeds[-1] for _ in missing)]
         self._network = network
         self._sampling = sampling
         self._span = span
-        self._more = more
-        self._head = network.head.weight[span[0] : span[1]]
-        self._watched = watched
-        self._drawn_from: Tensor | None = None
-        self.seen: list[Tensor] = []  # where watched, every layer's state (many, width) at the last token
-        draws = (torch.rand(more, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
-        self._chances = iter(torch.stack(list(draws), 1).to(self._head.device))
-
-    def read(self, contexts: Sequence[Sequence[int]]) -> None:
-        """Read the tokens of each conversation."""
-        contexts = _filled(contexts)
+        weight = network.head.weight
+        self._head = weight[span[0] : span[1]]
         sizes = torch.tensor([len(context) for context in contexts])
-        tokens = torch.zeros((len(contexts), int(sizes.max())), dtype=torch.long)
+        longest = int(sizes.max())
+        keys = -(-(longest + more) // _STEP) * _STEP
+        self._cache = Cache(network.shape, len(contexts), keys, weight)
+        self._keys = torch.arange(keys, device=weight.device)
+        tokens = torch.zeros((len(contexts), longest), dtype=torch.long)
         for row, context in enumerate(contexts):
             tokens[row, : len(context)] = torch.tensor(context)
-        self._begin(self._network.embedded(tokens.to(self._head.device)), sizes.to(self._head.device))
-
-    def start(self, states: Tensor) -> None:
-        """Read one state (many, width) for each conversation, in the place of a token."""
-        self._drawn_from = states[:, None]
-        self._begin(states[:, None], torch.ones(len(states), dtype=torch.long, device=states.device))
-
-    def _begin(self, x: Tensor, sizes: Tensor) -> None:
-        many, longest, _ = x.shape
-        keys = -(-(longest + self._more) // _STEP) * _STEP
-        self._cache = Cache(self._network.shape, many, keys, self._head)
-        self._keys = torch.arange(keys, device=x.device)
-        self._next = sizes
-        self._read(x, torch.arange(longest, device=x.device).expand(many, longest), sizes - 1)
+        places = torch.arange(longest).expand_as(tokens)
+        self._watched = watched
+        self.seen: list[Tensor] = []  # where watched, every layer's state (many, width) at the last token
+        self._next = sizes.to(weight.device)
+        x = network.embedded(tokens.to(weight.device))
+        self._read(x, places.to(weight.device), self._next - 1)
+        self._drawn_from = self._hidden[:, None] if drawn else None
+        draws = (torch.rand(more, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
+        self._chances = iter(torch.stack(list(draws), 1).to(weight.device))
 
     def choose(self) -> Tensor:
         """Return the next token of each conversation (many,)."""
-        self._chosen: Tensor = _chosen(self.state @ self._head.T, next(self._chances), self._sampling)
+        self._chosen: Tensor = _chosen(self._hidden @ self._head.T, next(self._chances), self._sampling)
         self._chosen += self._span[0]
         return self._chosen
 
@@ -176,7 +149,7 @@ class _Flow:
         self._next = self._next + 1
 
     def _read(self, x: Tensor, places: Tensor, last: Tensor) -> None:
-        """Read (many, length, width); what follows is chosen by the one at ``last`` (many,)."""
+        """Read embedded tokens (many, length, width); the next is chosen by the one at ``last`` (many,)."""
         rows = torch.arange(len(x), device=x.device)
         self.seen = []
         ahead = self._keys > places[:, :, None]
@@ -185,13 +158,9 @@ class _Flow:
         def watch(states: Tensor) -> None:
             self.seen.append(states[rows, last])
 
-        hidden = self._network(x, places, mask[:, None], self._cache, watch if self._watched else None)
-        self.state = hidden[rows, last]
-
-
-def _filled(parts: Sequence[_Part]) -> Sequence[_Part]:
-    """Return at least _FEWEST parts, the last one as often as needed."""
-    return [*parts, *(parts[-1] for _ in range(_FEWEST - len(parts)))]
+        shown = watch if self._watched else None
+        hidden = self._network(x, places, mask[:, None], cache=self._cache, watch=shown)
+        self._hidden: Tensor = hidden[rows, last]
 
 
 def _chosen(scores: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:

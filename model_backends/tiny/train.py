@@ -42,7 +42,7 @@ from unisandbox.model_backends.tiny.documents import (
     Writer,
     vocabulary_texts,
 )
-from unisandbox.model_backends.tiny.network import Network
+from unisandbox.model_backends.tiny.network import Network, Pair
 from unisandbox.model_backends.tiny.optimiser import ADAM_RATE, MUON_RATE, Optimiser
 from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import PAD
@@ -190,24 +190,30 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
 
 def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return the mean loss of the learned words, and that of the pictures' tokens."""
-    owner, split = batch.document, network.shape.words
-    own = owner[:, :, None] == owner[:, None, :]
-    read = network(network.embedded(batch.tokens), *_seen(own, kind))
-    asked = read[:, :-1][batch.learned[:, 1:]]
-    said = _loss(asked, batch.tokens[:, 1:][batch.learned[:, 1:]], network.head.weight[:split], kind)
-    start = read[batch.drawn[:, 0], batch.drawn[:, 1]][:, None]
-    before = network.embedded(batch.pictures[:, :-1], start)
-    whole = torch.ones((1, TOKENS, TOKENS), dtype=torch.bool, device=owner.device)
-    drawn = network(torch.cat([start, before], 1), *_seen(whole, kind))
+    split, owner = network.shape.words, batch.document
+    kept: list[Pair] = []
+    places = torch.arange(owner.shape[1], device=owner.device).expand_as(owner)
+    own = (owner[:, :, None] == owner[:, None, :]).tril()
+    read = network(network.embedded(batch.tokens), places, _mask(own, kind), keep=kept)
+    learned = batch.learned[:, 1:]
+    said = _loss(read[:, :-1][learned], batch.tokens[:, 1:][learned], network.head.weight[:split], kind)
+
+    row, place = batch.drawn.T
+    start = read[row, place][:, None]
+    x = network.embedded(batch.pictures[:, :-1], start)
+    after = torch.arange(TOKENS - 1, device=owner.device)
+    text = (owner[row] == owner[row, place][:, None])[:, None].expand(-1, TOKENS - 1, -1)
+    seen = torch.cat([text, (after <= after[:, None]).expand(len(row), -1, -1)], 2)
+    before = [(key[row], value[row]) for key, value in kept]
+    drawn = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before)
     wanted = batch.pictures.flatten() - split
-    return said, _loss(drawn.flatten(0, 1), wanted, network.head.weight[split:], kind)
+    drawn = torch.cat([start, drawn], 1).flatten(0, 1)
+    return said, _loss(drawn, wanted, network.head.weight[split:], kind)
 
 
-def _seen(own: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the places of tokens, and the mask that lets each see those before it of its own."""
-    places = torch.arange(own.shape[1], device=own.device).expand(own.shape[:2])
-    own = own.tril()[:, None]
-    return places, torch.zeros(own.shape, dtype=kind, device=own.device).masked_fill(~own, float("-inf"))
+def _mask(seen: Tensor, kind: torch.dtype) -> Tensor:
+    """Return what is added to attention scores, where (batch, length, keys) says what is seen."""
+    return torch.zeros(seen.shape, dtype=kind, device=seen.device).masked_fill(~seen, float("-inf"))[:, None]
 
 
 def _loss(hidden: Tensor, wanted: Tensor, weight: Tensor, kind: torch.dtype) -> Tensor:
