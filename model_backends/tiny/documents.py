@@ -39,6 +39,9 @@ MOST = 6
 """The most objects in a training picture."""
 FEW = 4
 """The most objects where a question leaves the number open; any number up to it is as likely."""
+GRID = 3 * PATCH
+"""Pixels between the places that objects can have in pictures to draw: three rows of three. Of pictures with
+objects anywhere it learned mostly where they are, and how many they are late."""
 VARIANTS = 64
 """Pictures of each kind and number, which differ in the places."""
 PEOPLE = 64
@@ -177,18 +180,18 @@ class Writer:
         document.picture = picture
         return document
 
-    def objects(self, draws: Random, kind: str, count: int) -> list[int]:
+    def objects(self, draws: Random, kind: str, count: int, lattice: int = GRID) -> list[int]:
         """Return the tokens of a picture of so many objects."""
         variant = draws.randrange(VARIANTS)
-        return self._picture(Scene((kind,) * count), (kind, count, variant), variant)
+        return self._picture(Scene((kind,) * count), (kind, count, variant, lattice), variant, lattice)
 
     def person(self, person: Person) -> list[int]:
         """Return the tokens of a portrait."""
         return self._picture(Scene(person=person), (person,), 0)
 
-    def _picture(self, scene: Scene, key: tuple[Any, ...], seed: int) -> list[int]:
+    def _picture(self, scene: Scene, key: tuple[Any, ...], seed: int, lattice: int = PATCH) -> list[int]:
         if key not in self._pictures:
-            (codes,) = self.patches.tokens([compose(scene, SIDE, seed, lattice=PATCH)])
+            (codes,) = self.patches.tokens([compose(scene, SIDE, seed, lattice=lattice)])
             self._pictures[key] = [len(self.words) + code for code in codes]
         return self._pictures[key]
 
@@ -292,7 +295,7 @@ class Writer:
         if choice < 0.6:
             return self._described(prompts["object"][0], self.objects(draws, kind.name, 1), kind.name)
         count = draws.randint(1, MOST)
-        picture = self.objects(draws, kind.name, count)
+        picture = self.objects(draws, kind.name, count, draws.choice((GRID, PATCH)))
         return self._described(prompts["count"][0], picture, phrase(count, kind.name))
 
     def _described(self, question: str, picture: Sequence[int], said: str) -> Document:
@@ -305,7 +308,7 @@ class Writer:
         return self._worked(draws, self._material.math(draws), silent=0.75)
 
     def _mapping(self, draws: Random) -> Document:
-        return self._worked(draws, self._material.mapping(draws), silent=0.35)
+        return self._worked(draws, self._material.mapping(draws), silent=0.55)
 
     def _rules(self, draws: Random) -> Document:
         """Return rules, and all of them again in another order: after its symbol each is to be known."""

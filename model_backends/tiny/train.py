@@ -57,6 +57,8 @@ LENGTH = 256
 FILL = 0.96
 """Share of the rows that documents are drawn for; more would often not fit."""
 STATE = "state.safetensors"
+LOSSES = {"loss_words": 1.0, "loss_images": 1.0, "loss_early": 0.5}
+"""What is added up, by its weight; see ``losses``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +66,7 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 4800
+    steps: int = 5000
     batch: int = 12
     """Rows of LENGTH tokens in each stream of a step."""
     muon_rate: float = MUON_RATE
@@ -188,15 +190,25 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
     )
 
 
-def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of the learned words, and that of the pictures' tokens."""
+def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean loss of the learned words, of the pictures' tokens, and of words half-way through.
+
+    For the last (Lee et al. 2015; Elhoushi et al. 2024) the head reads the state of the middle block: by an
+    answer that is known there the blocks behind it can still draw, by one that the last block finds they
+    cannot.
+    """
     split, owner = network.shape.words, batch.document
     kept: list[Pair] = []
     places = torch.arange(owner.shape[1], device=owner.device).expand_as(owner)
     own = (owner[:, :, None] == owner[:, None, :]).tril()
-    read = network(network.embedded(batch.tokens), places, _mask(own, kind), keep=kept)
+    states: list[Tensor] = []
+    read = network(network.embedded(batch.tokens), places, _mask(own, kind), keep=kept, watch=states.append)
+    half = F.rms_norm(states[network.shape.layers // 2], (network.shape.width,))
     learned = batch.learned[:, 1:]
-    said = _loss(read[:, :-1][learned], batch.tokens[:, 1:][learned], network.head.weight[:split], kind)
+    words = batch.tokens[:, 1:][learned]
+    said, early = (
+        _loss(hidden[:, :-1][learned], words, network.head.weight[:split], kind) for hidden in (read, half)
+    )
 
     row, place = batch.drawn.T
     start = read[row, place][:, None]
@@ -208,7 +220,7 @@ def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, T
     drawn = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before)
     wanted = batch.pictures.flatten() - split
     drawn = torch.cat([start, drawn], 1).flatten(0, 1)
-    return said, _loss(drawn, wanted, network.head.weight[split:], kind)
+    return said, _loss(drawn, wanted, network.head.weight[split:], kind), early
 
 
 def _mask(seen: Tensor, kind: torch.dtype) -> Tensor:
@@ -253,17 +265,18 @@ class Trainer:
         model.network.to(self._device)
         self.optimiser = Optimiser(model.network, recipe.muon_rate, recipe.adam_rate)
 
-    def step(self, number: int) -> tuple[float, float]:
-        """Do one step, counted from 0; return the losses of words and of image tokens."""
+    def step(self, number: int) -> dict[str, float]:
+        """Do one step, counted from 0; return the losses by name."""
         network = self.model.network
-        seen = torch.zeros(2)
+        seen = torch.zeros(len(LOSSES))
         for which in self._mine:
             documents = stream(self._writer, self.recipe, number, which)
             batch = packed(documents, self.recipe.batch)
             batch = Batch(*(getattr(batch, part.name).to(self._device) for part in fields(batch)))
-            pair = losses(network, batch, self._kind)
-            (sum(pair, torch.zeros(())) / STREAMS).backward()  # type: ignore[no-untyped-call]
-            seen += torch.tensor([loss.item() for loss in pair]) / STREAMS
+            found = losses(network, batch, self._kind)
+            whole = sum(weight * loss for weight, loss in zip(LOSSES.values(), found, strict=True))
+            (whole / STREAMS).backward()
+            seen += torch.tensor([loss.item() for loss in found]) / STREAMS
         if self._shared:
             _add_up([*(parameter.grad for parameter in network.parameters()), seen])
         if not seen.isfinite().all():
@@ -272,7 +285,7 @@ class Trainer:
                 f"lower the rate ({self.recipe.muon_rate:g})."
             )
         self.optimiser.step(self.recipe.rate(number))
-        return seen[0].item(), seen[1].item()
+        return dict(zip(LOSSES, seen.tolist(), strict=True))
 
 
 def _add_up(tensors: Sequence[Tensor | None]) -> None:
@@ -320,8 +333,7 @@ def train(
     tokens = STREAMS * recipe.batch * LENGTH
     with Record(out, recipe.steps, first, kept=worker == 0, shown=worker == 0 and not quiet) as record:
         for number in range(first, recipe.steps):
-            said, drawn = trainer.step(number)
-            seen = {"loss_words": said, "loss_images": drawn}
+            seen = trainer.step(number)
             record.add(number, seen, tokens=tokens, rate=recipe.rate(number))
             if worker == 0 and (number + 1) % every == 0 and number + 1 < recipe.steps:
                 extra = {**trainer.optimiser.state(), "step": torch.tensor(number + 1)}

@@ -13,7 +13,7 @@ from unisandbox.errors import UsageError
 from unisandbox.model_backends.tiny import generation
 from unisandbox.model_backends.tiny.backend import Tiny
 from unisandbox.model_backends.tiny.checkpoint import FILE, save
-from unisandbox.model_backends.tiny.generation import GREEDY, Sampling, _Flow, draw, inside, write
+from unisandbox.model_backends.tiny.generation import GREEDY, Sampling, draw, inside, write
 from unisandbox.model_backends.tiny.network import _norm
 from unisandbox.model_backends.tiny.words import DRAW, MODEL, SAY
 from unisandbox.records import Output, Prompt, Request, Turn
@@ -34,10 +34,7 @@ def request(key: str, text: str, output: Output = "image", *, think: bool = Fals
 
 
 def test_the_last_state_is_the_one_that_the_tokens_are_chosen_by() -> None:
-    """What is read after n codes makes, through the head, the very codes that ``draw`` draws.
-
-    Before the first code it is what the picture is drawn from.
-    """
+    """What is read after n codes makes, through the head, the very codes that ``draw`` draws."""
     model = untrained(width=WIDTH, layers=LAYERS)
     network = model.network
     contexts = [[DRAW, 40 + n, 50, MODEL][n % 2 :] for n in range(9)]
@@ -48,11 +45,6 @@ def test_the_last_state_is_the_one_that_the_tokens_are_chosen_by() -> None:
     assert {place: tuple(states.shape) for place, states in found.items()} == {
         place: (9, LAYERS + 1, WIDTH) for place in places
     }
-    alone = _Flow(network, 1, (network.shape.words, network.shape.vocabulary), seeds, WARM)
-    with torch.inference_mode():
-        alone.start(_norm(found.pop(0)[:, -1]))
-        first = alone.choose() - network.shape.words
-    assert first.tolist() == [codes[0] for codes in drawn]
     for place, states in found.items():
         scores = _norm(states[:, -1]) @ network.head.weight[network.shape.words :].T
         for row, seed in enumerate(seeds):
@@ -77,7 +69,7 @@ def test_layer_by_layer_it_is_a_plain_forward_pass() -> None:
     mask = torch.full((5, 5), float("-inf")).triu(1)[None, None]
     with torch.inference_mode():
         x = model.network.embedded(torch.tensor([tokens]))
-        model.network(x, torch.arange(5)[None], mask, None, seen.append)
+        model.network(x, torch.arange(5)[None], mask, watch=seen.append)
     plain = torch.stack(seen, 1)[0, :, -1]
     assert torch.allclose(inside(model.network, [tokens], [0], WARM)[0][0], plain, rtol=1e-3, atol=1e-3)
     assert torch.equal(seen[0][0, -1], _norm(model.network.embedding.weight[MODEL]))

@@ -23,10 +23,10 @@ def test_it_reads_with_the_cache_as_it_does_without() -> None:
     with torch.no_grad():
         whole = network(x, places, causal(12))
         cache = Cache(network.shape, 3, 32, network.head.weight)
-        parts = [network(x[:, :5], places[:, :5], causal(5, 32), cache)]
+        parts = [network(x[:, :5], places[:, :5], causal(5, 32), cache=cache)]
         for at in range(5, 12):
             mask = causal(12, 32)[:, :, at : at + 1]
-            parts.append(network(x[:, at : at + 1], places[:, at : at + 1], mask, cache))
+            parts.append(network(x[:, at : at + 1], places[:, at : at + 1], mask, cache=cache))
     assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-4)
 
 

@@ -11,9 +11,11 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from random import Random
+from statistics import mean
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.support_tiny import codebook, untrained, writer
 from unisandbox.errors import UsageError
@@ -72,13 +74,13 @@ def test_a_document_is_read_as_if_it_were_alone() -> None:
     network = untrained().network
     documents = [document for document, _ in zip(stream(writer(), SMALL, 0, 0), range(3), strict=False)]
     alone = [losses(network, packed(iter([one, _long()]), 1), torch.float32) for one in documents]
-    numbers = [(len(one.picture) or sum(one.learned), int(bool(one.picture))) for one in documents]
+    numbers = [(len(one.picture) or sum(one.learned), bool(one.picture)) for one in documents]
     together = losses(network, _row(documents), torch.float32)
-    for which in (0, 1):
+    for which in range(3):
         counted = [
-            (count, pair[which].item())
-            for (count, sort), pair in zip(numbers, alone, strict=True)
-            if sort == which
+            (count, found[which].item())
+            for (count, of_pictures), found in zip(numbers, alone, strict=True)
+            if of_pictures == (which == 1)
         ]
         if counted:
             mean = sum(count * loss for count, loss in counted) / sum(count for count, _ in counted)
@@ -107,11 +109,31 @@ def _row(documents: list[Document]) -> Batch:
     )
 
 
+def test_a_picture_sees_its_text_and_in_every_token_the_state_before_it() -> None:
+    """In one pass over all of it, with that state added by hand, its loss is the same."""
+    network = untrained().network
+    documents = [writer().write(Random(seed), {"render": 1}) for seed in range(3)]
+
+    def read(x: torch.Tensor) -> torch.Tensor:
+        size = x.shape[1]
+        mask = torch.full((size, size), float("-inf")).triu(1)[None, None]
+        hidden: torch.Tensor = network(x, torch.arange(size)[None], mask)
+        return hidden
+
+    wanted = []
+    for document in documents:
+        text = network.embedded(torch.tensor([document.tokens]))
+        codes = network.embedded(torch.tensor([document.picture[:-1]]), read(text)[:, -1:])
+        scores = read(torch.cat([text, codes], 1))[0, -TOKENS:] @ network.head.weight[network.shape.words :].T
+        wanted.append(F.cross_entropy(scores, torch.tensor(document.picture) - network.shape.words).item())
+    assert losses(network, _row(documents), torch.float32)[1].item() == pytest.approx(mean(wanted), rel=1e-4)
+
+
 def test_a_batch_without_pictures_has_no_loss_of_them() -> None:
     batch = packed(stream(writer(), replace(SMALL, opening={"echo": 1}), 0, 0), 2)
-    said, drawn = losses(untrained().network, batch, torch.float32)
-    assert said.item() > 0 and drawn.item() == 0
-    (said + drawn).backward()  # type: ignore[no-untyped-call]
+    said, drawn, early = losses(untrained().network, batch, torch.float32)
+    assert said.item() > 0 and early.item() > 0 and drawn.item() == 0
+    (said + drawn + early).backward()  # type: ignore[no-untyped-call]
 
 
 # --- the optimiser ---
@@ -176,7 +198,7 @@ def test_a_training_stopped_half_way_ends_with_the_same_weights(
 ) -> None:
     step = Trainer.step
 
-    def stop(self: Trainer, number: int) -> tuple[float, float]:
+    def stop(self: Trainer, number: int) -> dict[str, float]:
         if number == 5:
             raise KeyboardInterrupt
         return step(self, number)
@@ -247,7 +269,7 @@ def test_a_minute_of_training_lowers_the_loss_and_draws_single_objects() -> None
     recipe = Recipe(steps=420, batch=2, warm_up=10, width=64, layers=2)
     model = checkpoint.fresh(writer().words, codebook(), seed=0, width=64, layers=2)
     trainer = Trainer(model, recipe, Singles(writer().words, codebook(), writer()._material))
-    seen = [trainer.step(number)[1] for number in range(recipe.steps)]
+    seen = [trainer.step(number)["loss_images"] for number in range(recipe.steps)]
     assert sum(seen[-10:]) < 0.2 * sum(seen[:10])
     words = model.words
     asked = [chosen for chosen in FEW_KINDS for _ in range(4)]
