@@ -53,7 +53,10 @@ def write(
 def draw(
     network: Network, contexts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
 ) -> list[list[int]]:
-    """Continue each context by a picture: TOKENS codes, numbered from 0."""
+    """Continue each context by a picture: TOKENS codes, numbered from 0.
+
+    The picture opens with the last state of the context, in the place of a token.
+    """
     flow = _Flow(network, contexts, TOKENS, _codes(network), seeds, sampling, drawn=True)
     drawn = []
     for place in range(TOKENS):
@@ -83,7 +86,7 @@ def inside(
             flow.choose()
             flow.go_on()
         if place in after:
-            found[place] = torch.stack(flow.seen, 1)[: len(contexts)]
+            found[place] = torch.stack(flow.seen if place else flow.asked, 1)[: len(contexts)]
     return found
 
 
@@ -132,7 +135,9 @@ class _Flow:
         self._next = sizes.to(weight.device)
         x = network.embedded(tokens.to(weight.device))
         self._read(x, places.to(weight.device), self._next - 1)
-        self._drawn_from = self._hidden[:, None] if drawn else None
+        self.asked = self.seen  # the same at the last token of the contexts
+        if drawn:
+            self._go_on(self._hidden[:, None])
         draws = (torch.rand(more, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
         self._chances = iter(torch.stack(list(draws), 1).to(weight.device))
 
@@ -144,7 +149,9 @@ class _Flow:
 
     def go_on(self) -> None:
         """Read the tokens chosen."""
-        x = self._network.embedded(self._chosen[:, None], self._drawn_from)
+        self._go_on(self._network.embedded(self._chosen[:, None]))
+
+    def _go_on(self, x: Tensor) -> None:
         self._read(x, self._next[:, None], torch.zeros_like(self._next))
         self._next = self._next + 1
 

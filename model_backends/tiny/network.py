@@ -112,13 +112,9 @@ class Network(nn.Module):
         angles = torch.arange(shape.context)[:, None] * 1000.0 ** (-torch.arange(half) / half)
         self.register_buffer("turns", torch.stack([angles.cos(), angles.sin()]), persistent=False)
 
-    def embedded(self, tokens: Tensor, drawn_from: Tensor | None = None) -> Tensor:
-        """Return what tokens (batch, length) enter the blocks as (batch, length, width).
-
-        Tokens of a picture that is being drawn come with the state (batch, 1, width) it is drawn from.
-        """
-        alone = _norm(self.embedding(tokens))
-        return alone if drawn_from is None else _norm(alone + drawn_from)
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """Return what tokens (batch, length) enter the blocks as (batch, length, width)."""
+        return _norm(self.embedding(tokens))
 
     def forward(
         self,

@@ -193,6 +193,8 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
 def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Return the mean loss of the learned words, of the pictures' tokens, and of words half-way through.
 
+    A picture opens with the last state of its text, in the place of a token.
+
     For the last (Lee et al. 2015; Elhoushi et al. 2024) the head reads the state of the middle block: by an
     answer that is known there the blocks behind it can still draw, by one that the last block finds they
     cannot.
@@ -211,15 +213,13 @@ def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, T
     )
 
     row, place = batch.drawn.T
-    start = read[row, place][:, None]
-    x = network.embedded(batch.pictures[:, :-1], start)
-    after = torch.arange(TOKENS - 1, device=owner.device)
-    text = (owner[row] == owner[row, place][:, None])[:, None].expand(-1, TOKENS - 1, -1)
+    x = torch.cat([read[row, place][:, None], network.embedded(batch.pictures[:, :-1])], 1)
+    after = torch.arange(TOKENS, device=owner.device)
+    text = (owner[row] == owner[row, place][:, None])[:, None].expand(-1, TOKENS, -1)
     seen = torch.cat([text, (after <= after[:, None]).expand(len(row), -1, -1)], 2)
     before = [(key[row], value[row]) for key, value in kept]
-    drawn = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before)
+    drawn = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before).flatten(0, 1)
     wanted = batch.pictures.flatten() - split
-    drawn = torch.cat([start, drawn], 1).flatten(0, 1)
     return said, _loss(drawn, wanted, network.head.weight[split:], kind), early
 
 

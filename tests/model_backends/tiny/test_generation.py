@@ -51,7 +51,7 @@ def test_words_do_not_depend_on_the_batch_or_order(model: Model) -> None:
 
 
 def test_a_picture_is_what_a_plain_pass_over_text_and_codes_says(model: Model) -> None:
-    """With the last state before the picture added to every code, step by step the likeliest is drawn."""
+    """With the last state of the text in the place of a token, step by step the likeliest is drawn."""
     network, context = model.network, conversations(model, 1, DRAW)[0]
     (codes,) = draw(network, [context], [0], Sampling(temperature=0))
 
@@ -64,8 +64,8 @@ def test_a_picture_is_what_a_plain_pass_over_text_and_codes_says(model: Model) -
     with torch.inference_mode():
         text = network.embedded(torch.tensor([context]))
         before = [network.shape.words + code for code in codes[:-1]]
-        drawn = network.embedded(torch.tensor([before]), read(text)[:, -1:])
-        scores = read(torch.cat([text, drawn], 1))[0, -TOKENS:] @ network.head.weight[network.shape.words :].T
+        x = torch.cat([text, read(text)[:, -1:], network.embedded(torch.tensor([before]))], 1)
+        scores = read(x)[0, -TOKENS:] @ network.head.weight[network.shape.words :].T
     best = scores.amax(-1)
     assert torch.allclose(scores[torch.arange(TOKENS), torch.tensor(codes)], best, atol=1e-2)
     assert len(set(codes)) > 1

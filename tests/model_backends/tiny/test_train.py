@@ -109,8 +109,8 @@ def _row(documents: list[Document]) -> Batch:
     )
 
 
-def test_a_picture_sees_its_text_and_in_every_token_the_state_before_it() -> None:
-    """In one pass over all of it, with that state added by hand, its loss is the same."""
+def test_a_picture_sees_its_text_and_opens_with_its_last_state() -> None:
+    """In one pass over all of it, with that state put in by hand, its loss is the same."""
     network = untrained().network
     documents = [writer().write(Random(seed), {"render": 1}) for seed in range(3)]
 
@@ -123,8 +123,9 @@ def test_a_picture_sees_its_text_and_in_every_token_the_state_before_it() -> Non
     wanted = []
     for document in documents:
         text = network.embedded(torch.tensor([document.tokens]))
-        codes = network.embedded(torch.tensor([document.picture[:-1]]), read(text)[:, -1:])
-        scores = read(torch.cat([text, codes], 1))[0, -TOKENS:] @ network.head.weight[network.shape.words :].T
+        codes = network.embedded(torch.tensor([document.picture[:-1]]))
+        hidden = read(torch.cat([text, read(text)[:, -1:], codes], 1))[0, -TOKENS:]
+        scores = hidden @ network.head.weight[network.shape.words :].T
         wanted.append(F.cross_entropy(scores, torch.tensor(document.picture) - network.shape.words).item())
     assert losses(network, _row(documents), torch.float32)[1].item() == pytest.approx(mean(wanted), rel=1e-4)
 
