@@ -25,6 +25,7 @@ _PACKAGE = re.compile(r"requires the (\w+) library|pip install (?:-U )?([\w-]+)"
 _FIXES = {
     "accelerate": "pip install 'unisandbox[models]'",
     "peft": "pip install 'unisandbox[models]'",
+    "bitsandbytes": "pip install 'unisandbox[quantize]'",
     "torchvision": "install the torchvision that belongs to your torch "
     "(torch 2.13.0: pip install torchvision==0.28.0)",
 }

@@ -1,0 +1,128 @@
+"""Several devices: the layers of the language model are spread over them, and what is left over is fetched.
+
+accelerate decides where each layer lies, and takes what goes in to where that is. Layers that fit on no
+device stay in memory or in the file of weights, and are fetched at every pass. All the rest, 3 GiB of
+BAGEL-7B-MoT in bfloat16, stays on the first device.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from unisandbox.errors import UsageError
+from unisandbox.loading import needed, number_format
+from unisandbox.model_backends.bagel.quantize import Bits
+
+Kind = Literal["auto", "balanced", "balanced_low_0", "sequential"]
+Place = int | str
+"""The number of an accelerator, ``mps``, ``cpu`` or ``disk``."""
+FILLED = 0.9
+"""How much of an accelerator weights take up where nothing is said; the rest is for what they work on."""
+LAYERS = "language_model.model.layers."
+LIMIT = re.compile(r"(\d+|mps|cpu):(\d+(?:\.\d+)?[KMG]i?B)")
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How layers are to be spread, see accelerate's ``infer_auto_device_map`` and ``get_balanced_memory``."""
+
+    kind: Kind
+    memory: Mapping[Place, int]
+    """Bytes of weights that a device takes; the first is where all the rest stays."""
+
+    @property
+    def first(self) -> Place:
+        """The first device."""
+        return next(iter(self.memory))
+
+    @property
+    def home(self) -> torch.device:
+        """The same for torch."""
+        return torch.device(self.first)
+
+    def places(
+        self, layers: nn.ModuleList, rest: int, dtype: torch.dtype, bits: Bits | None = None
+    ) -> dict[str, Place]:
+        """Return where each layer is to lie, by its number; ``rest`` bytes of the first device are taken."""
+        from accelerate import infer_auto_device_map
+        from accelerate.utils import CustomDtype, get_balanced_memory
+
+        kept = {"8bit": torch.int8, "4bit": CustomDtype.INT4}[bits] if bits else dtype
+        memory = {**self.memory, self.first: max(self.memory[self.first] - rest, 0)}
+        given: dict[str, Any] = {"no_split_module_classes": ["Layer"], "dtype": kept}
+        if self.kind != "sequential":
+            memory = get_balanced_memory(layers, memory, low_zero=self.kind == "balanced_low_0", **given)
+        found: dict[str, Place] = infer_auto_device_map(layers, memory, clean_result=False, **given)
+        return found
+
+    def fetched(self, places: Mapping[str, Place]) -> list[Place]:
+        """Return the places of those layers that work elsewhere than they lie."""
+        return [place for place in places.values() if place == "disk" or (place == "cpu" != self.first)]
+
+
+def spread_over(who: str, kind: Kind, limits: Iterable[str] = ()) -> Spread:
+    """Return how to spread layers, in ``limits`` such as ``0:20GiB`` or else in what memory is free.
+
+    Raises UsageError for a limit that is none or a device that is not there, BackendError without accelerate.
+    """
+    needed(who, "accelerate", f"device_map={kind}")
+    from accelerate.utils import get_max_memory
+
+    if given := dict(_limit(who, limit) for limit in limits):
+        return Spread(kind, get_max_memory(given))
+    free = get_max_memory()
+    return Spread(kind, {at: int(room * FILLED) if at != "cpu" else room for at, room in free.items()})
+
+
+def _limit(who: str, limit: str) -> tuple[Place, str]:
+    found = LIMIT.fullmatch(limit)
+    if found is None:
+        raise UsageError(
+            f"{who}: max_memory={limit}: expected a device and a size, such as 0:20GiB or cpu:64GiB, several "
+            "joined by +."
+        )
+    place, size = found.groups()
+    if not place.isdigit():
+        return place, size
+    if int(place) >= (there := torch.accelerator.device_count()):
+        raise UsageError(f"{who}: max_memory={limit}: this machine has {there} accelerators, counted from 0.")
+    return int(place), size
+
+
+def dispatch(
+    layers: nn.ModuleList, places: Mapping[str, Place], first: Place, file: Path, dtype: torch.dtype
+) -> None:
+    """Have what goes into a layer taken to its place, and layers that lie on the disk read from the file."""
+    from accelerate import dispatch_model
+
+    logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # it warns of what is fetched
+    index = {
+        name: {
+            "safetensors_file": str(file),
+            "weight_name": LAYERS + name,
+            "dtype": number_format(dtype),
+        }
+        for name in layers.state_dict()
+        if places[name.partition(".")[0]] == "disk"
+    }
+    dispatch_model(layers, dict(places), main_device=first, offload_index=index or None, force_hooks=True)
+
+
+def device_of(name: str, places: Mapping[str, Place], home: torch.device) -> torch.device:
+    """Return the device that a weight is read to: that of its layer, where that has a place, else ``home``.
+
+    >>> device_of("language_model.model.layers.12.mlp.up_proj.weight", {"12": "disk"}, torch.device("cpu"))
+    device(type='meta')
+    """
+    place = places.get(name.removeprefix(LAYERS).partition(".")[0]) if name.startswith(LAYERS) else None
+    if place is None:
+        return home
+    return torch.device("meta" if place == "disk" else place)

@@ -1,0 +1,48 @@
+"""Weights in 8 or 4 bits, through bitsandbytes: the matrices of both experts, in every layer, and no others.
+
+LLM.int8 (arXiv 2208.07339), or NF4 (arXiv 2305.14314) without its second quantisation. All other weights keep
+their number format.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from unisandbox.loading import needed
+
+Bits = Literal["8bit", "4bit"]
+BYTES = {"8bit": 1.0, "4bit": 0.5}
+"""What a weight takes."""
+
+
+def quantized(who: str, layers: nn.Module, bits: Bits, dtype: torch.dtype) -> None:
+    """Put matrices in the place of those of layers without weights; they quantise the weights they are given.
+
+    Raises BackendError without bitsandbytes.
+    """
+    for package in ("accelerate", "bitsandbytes"):
+        needed(who, package, f"quantize={bits}")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of every pass in bfloat16
+    from transformers import BitsAndBytesConfig
+    from transformers.integrations import replace_with_bnb_linear
+
+    settings = BitsAndBytesConfig(
+        load_in_8bit=bits == "8bit",
+        load_in_4bit=bits == "4bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype,
+    )
+    replace_with_bnb_linear(layers, quantization_config=settings)
+
+
+def held(old: nn.Parameter, value: Tensor, device: torch.device) -> nn.Parameter:
+    """Return a weight on a device, as the parameter in whose place it comes keeps it."""
+    if type(old) is nn.Parameter:
+        return nn.Parameter(value.to(device), requires_grad=old.requires_grad)
+    # those of bitsandbytes quantise when they are moved, with the settings that are their attributes
+    made: Any = type(old)(value, requires_grad=False, **vars(old))
+    return made.to(device)
