@@ -82,7 +82,7 @@ def load(
     _warn_if_slow(device, dtype)
     layers, parameters = model.language_model.model.layers, _count(model)
     if quantize:
-        quantized(NAME, layers, quantize, dtype)
+        quantized(NAME, model, layers, quantize, dtype)
     places = _placed(folder, model, autoencoder, device, dtype, spread, quantize)
     if adapters and "disk" in places.values():
         raise UsageError(
@@ -179,14 +179,17 @@ def _placed(
     layers = model.language_model.model.layers
     inside, half = _count(layers), "dtype=bfloat16, which takes half of it, " * (dtype == torch.float32)
     rest = (_count(model) + _count(others) - inside) * dtype.itemsize
+    size = BYTES[quantize] if quantize else dtype.itemsize
     if spread is None:
-        need = rest + inside * (BYTES[quantize] if quantize else dtype.itemsize)
-        fix = f"{half}quantize=4bit, device_map=auto, or device= to one that has more"
+        need, fix = (
+            rest + inside * size,
+            f"{half}quantize=4bit, device_map=auto, or device= to one that has more",
+        )
         _fits(f"path={folder}: the weights", need, _room(device), device, quantize or dtype, fix)
         return {}
     fix = f"{half}or max_memory={spread.first}: to more"
     _fits(f"path={folder}: all but the layers", rest, spread.memory[spread.first], device, dtype, fix)
-    places = spread.places(layers, rest, dtype, quantize)
+    places = spread.places(layers, rest, size)
     if set(places.values()) == {spread.first}:
         return {}
     if fetched := spread.fetched(places):
@@ -209,8 +212,8 @@ def _fits(what: str, need: float, room: int, device: torch.device, kept: torch.d
     """Raise BackendError, with what to set, unless there is memory for weights."""
     if need > room:
         raise BackendError(
-            f"{NAME}: {what} take {need / 2**30:.1f} GiB in {str(kept).removeprefix('torch.')}, and {device} "
-            f"has {room / 2**30:.1f} GiB. Set {fix}."
+            f"{NAME}: {what} take {need / 2**30:.2g} GiB in {str(kept).removeprefix('torch.')}, and {device} "
+            f"has {room / 2**30:.2g} GiB. Set {fix}."
         )
 
 

@@ -19,7 +19,6 @@ from torch import nn
 
 from unisandbox.errors import UsageError
 from unisandbox.loading import needed, number_format
-from unisandbox.model_backends.bagel.quantize import Bits
 
 Kind = Literal["auto", "balanced", "balanced_low_0", "sequential"]
 Place = int | str
@@ -48,16 +47,17 @@ class Spread:
         """The same for torch."""
         return torch.device(self.first)
 
-    def places(
-        self, layers: nn.ModuleList, rest: int, dtype: torch.dtype, bits: Bits | None = None
-    ) -> dict[str, Place]:
-        """Return where each layer is to lie, by its number; ``rest`` bytes of the first device are taken."""
-        from accelerate import infer_auto_device_map
-        from accelerate.utils import CustomDtype, get_balanced_memory
+    def places(self, layers: nn.ModuleList, rest: int, size: float) -> dict[str, Place]:
+        """Return where each layer is to lie, by its number.
 
-        kept = {"8bit": torch.int8, "4bit": CustomDtype.INT4}[bits] if bits else dtype
-        memory = {**self.memory, self.first: max(self.memory[self.first] - rest, 0)}
-        given: dict[str, Any] = {"no_split_module_classes": ["Layer"], "dtype": kept}
+        A weight takes ``size`` bytes, and ``rest`` bytes of the first device are taken.
+        """
+        from accelerate import infer_auto_device_map
+        from accelerate.utils import get_balanced_memory
+
+        free = {**self.memory, self.first: max(self.memory[self.first] - rest, 0)}
+        memory = {place: int(room / size) for place, room in free.items()}  # in weights: of one byte below
+        given: dict[str, Any] = {"no_split_module_classes": ["Layer"], "dtype": torch.int8}
         if self.kind != "sequential":
             memory = get_balanced_memory(layers, memory, low_zero=self.kind == "balanced_low_0", **given)
         found: dict[str, Place] = infer_auto_device_map(layers, memory, clean_result=False, **given)

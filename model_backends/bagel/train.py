@@ -114,8 +114,11 @@ def settled(
     made = finetuning.settled(NAME, spec, device, PARTS, rate=RATE, lora_rate=LORA_RATE)
     if loaded.places:
         raise UsageError(f"{NAME}: a model on several devices cannot be trained: leave out device_map.")
-    if loaded.quantize and not made.lora:
-        raise UsageError(f"{NAME}: with quantize={loaded.quantize} only adapters can be trained: pass lora.")
+    if loaded.quantize and not (made.lora and loaded.quantize == "4bit"):
+        raise UsageError(
+            f"{NAME}: quantize={loaded.quantize} cannot be trained so: pass lora with quantize=4bit, or leave "
+            "quantize out."
+        )
     if not any(learning((name for name, _ in loaded.model.named_parameters()), made, examples)):
         raise nothing_left(NAME, made)
     return made
