@@ -60,19 +60,15 @@ def save_bagel(folder: Path, dtype: torch.dtype = torch.float32) -> Path:
     return folder
 
 
-def save_larger(folder: Path, layers: int = 4, inside: int = 128) -> Path:
-    """Write one with its layers repeated, and with more in their MLPs, which is zero."""
+def save_deeper(folder: Path, layers: int = 4) -> Path:
+    """Write one whose last layer comes several times."""
     save_bagel(folder)
-    weights = load_file(folder / "ema.safetensors")
-    for name, value in part("ema/language_model.model.layers.").items():
-        number, _, rest = name.partition(".")
-        if ".mlp" in name:
-            more = inside - max(value.shape)
-            value = torch.nn.functional.pad(value, (0, more) if "down_proj" in name else (0, 0, 0, more))
-        for layer in range(int(number), layers, told()["llm"]["num_hidden_layers"]):
-            weights[f"language_model.model.layers.{layer}.{rest}"] = value.clone()
+    weights, last = load_file(folder / "ema.safetensors"), told()["llm"]["num_hidden_layers"] - 1
+    prefix = "language_model.model.layers."
+    for name, value in part(f"ema/{prefix}{last}.").items():
+        weights |= {f"{prefix}{layer}.{name}": value.clone() for layer in range(last, layers)}
     save_file(weights, folder / "ema.safetensors")
-    settings = {**told()["llm"], "num_hidden_layers": layers, "intermediate_size": inside}
+    settings = {**told()["llm"], "num_hidden_layers": layers}
     (folder / "llm_config.json").write_text(json.dumps(settings), encoding="utf-8")
     return folder
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -17,12 +15,20 @@ from torch import Tensor, nn
 from transformers import Qwen2Tokenizer
 
 from unisandbox.errors import BackendError, UsageError
-from unisandbox.loading import digest, number_format, one_line
+from unisandbox.loading import digest, one_line
 from unisandbox.model_backends.bagel.autoencoder import Autoencoder, renamed
 from unisandbox.model_backends.bagel.config import Shapes, read_config
-from unisandbox.model_backends.bagel.devices import Place, Spread, device_of, dispatch
+from unisandbox.model_backends.bagel.devices import (
+    Place,
+    Spread,
+    count,
+    device_of,
+    dispatch,
+    placed,
+    warn_if_slow,
+)
 from unisandbox.model_backends.bagel.model import Bagel, Frame
-from unisandbox.model_backends.bagel.quantize import BYTES, Bits, held, quantized
+from unisandbox.model_backends.bagel.quantize import Bits, held, quantized
 from unisandbox.training.adapters import merged
 
 NAME = "bagel"
@@ -79,15 +85,15 @@ def load(
     standing = {name: torch.empty(shape, device="meta") for name, shape in fixed.items()}
     _check(file, shapes_of(model), learned)
     _check(folder / AUTOENCODER, shapes_of(autoencoder.inner), _shapes(renamed(standing, config.autoencoder)))
-    _warn_if_slow(device, dtype)
-    layers, parameters = model.language_model.model.layers, _count(model)
+    warn_if_slow(NAME, device, dtype)
+    layers, parameters = model.language_model.model.layers, count(model)
     if quantize:
         quantized(NAME, model, layers, quantize, dtype)
-    places = _placed(folder, model, autoencoder, device, dtype, spread, quantize)
+    places = placed(f"{NAME}: path={folder}", model, layers, autoencoder, device, dtype, quantize, spread)
     if adapters and "disk" in places.values():
         raise UsageError(
-            f"{NAME}: adapter={adapters[0]} cannot be merged into layers that are left on the disk. Give "
-            "max_memory=cpu: as much as they take, or leave it out."
+            f"{NAME}: adapter={adapters[0]} cannot be merged into layers that are left on the disk. Set "
+            "max_memory=cpu: to more, or leave max_memory= out."
         )
     with one_line(NAME, str(folder)):
         _fill(model, file, dtype, places, device)
@@ -164,77 +170,6 @@ def _check(file: Path, expected: Shapes, found: Shapes) -> None:
             f"({', '.join(SETTINGS)}): {'; '.join(faults[:5])}{'; ...' * (len(faults) > 5)}. "
             "Take all files from one model."
         )
-
-
-def _placed(
-    folder: Path,
-    model: Bagel,
-    others: nn.Module,
-    device: torch.device,
-    dtype: torch.dtype,
-    spread: Spread | None,
-    quantize: Bits | None,
-) -> Mapping[str, Place]:
-    """Return where layers are to lie, unless all on the device; raises BackendError where memory lacks."""
-    layers = model.language_model.model.layers
-    inside, half = _count(layers), "dtype=bfloat16, which takes half of it, " * (dtype == torch.float32)
-    rest = (_count(model) + _count(others) - inside) * dtype.itemsize
-    size = BYTES[quantize] if quantize else dtype.itemsize
-    if spread is None:
-        need, fix = (
-            rest + inside * size,
-            f"{half}quantize=4bit, device_map=auto, or device= to one that has more",
-        )
-        _fits(f"path={folder}: the weights", need, _room(device), device, quantize or dtype, fix)
-        return {}
-    fix = f"{half}or max_memory={spread.first}: to more"
-    _fits(f"path={folder}: all but the layers", rest, spread.memory[spread.first], device, dtype, fix)
-    places = spread.places(layers, rest, size)
-    if set(places.values()) == {spread.first}:
-        return {}
-    if fetched := spread.fetched(places):
-        left = f"{len(fetched)} of {len(places)} layers"
-        if quantize:
-            raise BackendError(
-                f"{NAME}: path={folder}: {left} fit on no device, and those of quantize={quantize} cannot be "
-                "fetched. Set max_memory= to more, or leave quantize= out."
-            )
-        where = " and ".join(sorted({*map(str, fetched)}))
-        print(f"warning: {NAME}: {left} are fetched from {where} at every pass: slow.", file=sys.stderr)
-    return places
-
-
-def _count(module: nn.Module) -> int:
-    return sum(weight.numel() for weight in module.parameters())
-
-
-def _fits(what: str, need: float, room: int, device: torch.device, kept: torch.dtype | str, fix: str) -> None:
-    """Raise BackendError, with what to set, unless there is memory for weights."""
-    if need > room:
-        raise BackendError(
-            f"{NAME}: {what} take {need / 2**30:.2g} GiB in {str(kept).removeprefix('torch.')}, and {device} "
-            f"has {room / 2**30:.2g} GiB. Set {fix}."
-        )
-
-
-def _warn_if_slow(device: torch.device, dtype: torch.dtype) -> None:
-    """Warn where a number format is slow: on a CPU that has no instructions for it."""
-    slow = dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if device.type == "cpu" and (slow or dtype == torch.float16):
-        print(
-            f"warning: {NAME}: this CPU has no instructions for {number_format(dtype)}: it is many times "
-            "slower than dtype=float32, which takes twice the memory.",
-            file=sys.stderr,
-        )
-
-
-def _room(device: torch.device) -> int:
-    """Return the bytes that are free on a GPU, or that a machine has; without limit where it is not told."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 1 << 62
 
 
 def _read(file: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:

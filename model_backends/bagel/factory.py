@@ -46,15 +46,14 @@ def bagel(
     fit nowhere are read from the disk. ``quantize`` keeps the matrices of layers in so many bits.
     ``batch_size`` is the most pictures at once, and a quarter of the most rows of words; it is halved where
     memory runs out. ``image_size`` is pixels a side. ``instruction`` is a text file with what tells it to
-    think, in place of our words. Words are the likeliest ones at
-    ``text_temperature`` 0, and at most ``max_tokens`` of a thought or an answer, the one that opens it
-    counted. The other names are the authors': ``num_timesteps`` points in time, both ends counted, denser
-    near the noise by ``timestep_shift``; guidance ``cfg_text_scale`` away from the context without the text
-    and ``cfg_img_scale`` away from that without pictures (1: none), at the times of ``cfg_interval``; what
-    keeps its length under guidance, and the least factor by which that shortens. The defaults are the
-    settings of arXiv 2511.20561. With a ``preset`` it is trained as published there. Raises UsageError for a
-    folder that lacks files, a size or a device that is not there, BackendError for weights that do not fit,
-    the settings or the memory.
+    think, in place of our words. Words are the likeliest ones at ``text_temperature`` 0, and at most
+    ``max_tokens`` of a thought or an answer, the one that opens it counted. The other names are the authors':
+    ``num_timesteps`` points in time, both ends counted, denser near the noise by ``timestep_shift``; guidance
+    ``cfg_text_scale`` away from the context without the text and ``cfg_img_scale`` away from that without
+    pictures (1: none), at the times of ``cfg_interval``; what keeps its length under guidance, and the least
+    factor by which that shortens. The defaults are the settings of arXiv 2511.20561. With a ``preset`` it is
+    trained as published there. Raises UsageError for a folder that lacks files, a size or a device that is
+    not there, BackendError for weights that do not fit, the settings or the memory.
     """
     quiet()
     import torch

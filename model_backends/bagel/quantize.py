@@ -6,7 +6,6 @@ their number format.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -27,7 +26,6 @@ def quantized(who: str, model: nn.Module, layers: nn.Module, bits: Bits, dtype: 
     """
     for package in ("accelerate", "bitsandbytes"):
         needed(who, package, f"quantize={bits}")
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of every pass in bfloat16
     from transformers import BitsAndBytesConfig
     from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
@@ -39,6 +37,8 @@ def quantized(who: str, model: nn.Module, layers: nn.Module, bits: Bits, dtype: 
     )
     replace_with_bnb_linear(layers, quantization_config=settings)
     setattr(model, f"is_loaded_in_{bits}", True)  # what peft asks for
+    for module in layers.modules():  # else weights that have answered on a processor cannot learn any more
+        setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010
 
 
 def held(old: nn.Parameter, value: Tensor, device: torch.device) -> nn.Parameter:

@@ -25,7 +25,7 @@ from tests.support_bagel import (
 )
 from tests.support_local import asked, by_key
 from unisandbox.errors import UsageError
-from unisandbox.model_backends.bagel import checkpoint
+from unisandbox.model_backends.bagel import devices
 from unisandbox.model_backends.bagel.prompts import fitted
 from unisandbox.prompts import with_thought
 from unisandbox.records import Turn
@@ -191,9 +191,9 @@ def test_a_checkpoint_of_another_size(folder: Path, tmp_path: Path) -> None:
 
 
 def test_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_room", lambda device: 1 << 20)
+    monkeypatch.setattr(devices, "_room", lambda device: 1 << 20)
     told = refusal(folder)
-    assert "the weights take 0.0032 GiB in float32, and cpu has 0.00098 GiB." in told
+    assert "the weights, in float32, take 0.00324 GiB, and cpu has 0.000977 GiB." in told
     assert "Set dtype=bfloat16, which takes half of it, quantize=4bit, device_map=auto, or device= to" in told
     assert "Set quantize=4bit" in refusal(folder, dtype="bfloat16")
 
@@ -204,7 +204,7 @@ def test_a_number_format_that_a_processor_lacks(
     for has, slow in ((True, ["float16"]), (False, ["float16", "bfloat16"])):
         monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda has=has: has)
         for name in ("float32", "float16", "bfloat16"):
-            checkpoint._warn_if_slow(torch.device("cpu"), getattr(torch, name))
+            devices.warn_if_slow("it", torch.device("cpu"), getattr(torch, name))
             warned = f"no instructions for {name}: it is many times slower" in capsys.readouterr().err
             assert warned == (name in slow)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support_bagel import all_modes, loaded, refusal, save_instruction, save_larger
+from tests.support_bagel import all_modes, loaded, refusal, save_deeper, save_instruction
 from tests.support_local import by_key
 from unisandbox import loading
 from unisandbox.backend import TrainSpec
@@ -27,12 +27,12 @@ GIB = 1 << 30
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_larger(save_instruction(tmp_path_factory.mktemp("bagel")) / "larger")
+    return save_deeper(save_instruction(tmp_path_factory.mktemp("bagel")) / "deeper")
 
 
-def sizes(folder: Path) -> tuple[int, int]:
+def sizes(folder: Path, dtype: str = "float32") -> tuple[int, int]:
     """Return the bytes of a layer, and of all but the layers."""
-    found = loaded(folder).loaded
+    found = loaded(folder, dtype=dtype).loaded
     layers = found.model.language_model.model.layers
     inside, all_, fixed = (
         sum(weight.nbytes for weight in module.parameters())
@@ -41,13 +41,14 @@ def sizes(folder: Path) -> tuple[int, int]:
     return inside // len(layers), all_ - inside + fixed
 
 
-@pytest.mark.parametrize(("room", "at_work"), [(2.5, 1), (0, 0)])
+@pytest.mark.parametrize(("room", "at_work", "dtype"), [(2.5, 1, "float32"), (0, 0, "bfloat16")])
 def test_layers_on_the_disk_change_nothing(
-    room: float, at_work: int, folder: Path, capsys: pytest.CaptureFixture[str]
+    room: float, at_work: int, dtype: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    layer, rest = sizes(folder)
+    layer, rest = sizes(folder, dtype)
     most = f"cpu:{(rest + room * layer) / 1000}KB"
-    spread, plain = loaded(folder, device_map="auto", max_memory=most), loaded(folder)
+    spread = loaded(folder, dtype=dtype, device_map="auto", max_memory=most)
+    plain = loaded(folder, dtype=dtype)
     assert f"{4 - at_work} of 4 layers are fetched from disk at every pass" in capsys.readouterr().err
     layers = spread.loaded.model.language_model.model.layers
     assert [next(each.parameters()).is_meta for each in layers] == [False] * at_work + [True] * (4 - at_work)
@@ -114,7 +115,7 @@ def test_limits_that_cannot_be_meant(folder: Path) -> None:
     assert f"this machine has {torch.accelerator.device_count()} accelerators" in told
     assert "device_map='wide'" in refusal(folder, device_map="wide")
     told = refusal(folder, device_map="auto", max_memory="cpu:1MB")
-    assert "all but the layers take" in told and "or max_memory=cpu: to more" in told
+    assert "all but the layers, in float32, take" in told and "or max_memory=cpu: to more" in told
 
 
 def test_what_layers_on_the_disk_rule_out(folder: Path, tmp_path: Path) -> None:
