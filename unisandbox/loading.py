@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,15 +26,17 @@ _PACKAGE = re.compile(r"requires the (\w+) library|pip install (?:-U )?([\w-]+)"
 _FIXES = {
     "accelerate": "pip install 'unisandbox[models]'",
     "peft": "pip install 'unisandbox[models]'",
+    "bitsandbytes": "pip install 'unisandbox[quantize]'",
     "torchvision": "install the torchvision that belongs to your torch "
     "(torch 2.13.0: pip install torchvision==0.28.0)",
 }
 
 
 def quiet() -> None:
-    """Keep what transformers tells developers off the screen, and its bars; call it before other imports."""
+    """Keep what libraries tell developers off the screen, and bars; call it before other imports."""
     from transformers.utils import logging
 
+    getLogger("bitsandbytes").setLevel(ERROR)  # it warns of every pass in bfloat16
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
