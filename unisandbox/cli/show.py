@@ -54,7 +54,8 @@ def print_corrected(results: Results) -> Fit:
 
 def print_results(results: Results, known: Fit) -> None:
     """Print the table, how to read it, and how far judges of the same answers agree."""
-    Console().print(rich_table(results))
+    console = Console()
+    console.print(rich_table(results, console.width))
     Console(stderr=True, highlight=False).print(legend(results), style="dim")
     print_notes(known)
     if found := agreements(results):
