@@ -248,7 +248,14 @@ CASES = [
         f"{RUN} --replicas 2",
         ("--replicas goes with --executor ray", "the executor is 'local'"),
     ),
-    Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("limit=0", "at least 1")),
+    Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("--limit 0", "at least 1")),
+    Case("a number that is none", nothing, f"{RUN} --repeats two", ("--repeats two", "at least 1")),
+    Case(
+        "a dataset of no rows",
+        nothing,
+        "run --tasks math_1 --models oracle --data samples=0 --out run",
+        ("Task 'math_1': samples is 0; expected a whole number from 1", "--data KEY=VALUE"),
+    ),
     Case(
         "a judge that cannot read such pictures",
         nothing,

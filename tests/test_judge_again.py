@@ -195,4 +195,4 @@ def test_the_command_says_all(ran: Path, no_model: None, capsys: pytest.CaptureF
     assert "first: reader\nsecond: reader:batch=2\n" in out and "kappa" in out
     assert "judged 12/12, 0 errors" in err and "asked" not in err and "Saved in run" in err
     assert main(["judge", "run", "--judges", SECOND, "--tries", "0"]) == 2
-    assert "tries=0: expected a whole number of at least 1" in capsys.readouterr().err
+    assert "--tries 0: expected a whole number of at least 1" in capsys.readouterr().err

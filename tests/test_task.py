@@ -425,7 +425,7 @@ def test_a_file_of_rows_that_is_missing_is_named(in_tmp: Path) -> None:
 def test_an_option_that_is_missing_is_asked_for_when_rows_are_wanted(in_tmp: Path) -> None:
     task = make_task(in_tmp, changed("dataset.path", None))
     with pytest.raises(
-        DataError, match=r"Task 'counting': dataset 'jsonl' needs the option path=\.\.\. \(see --data\)"
+        DataError, match=r"Task 'counting': dataset 'jsonl' needs the option path=\.\.\. Options of a dataset"
     ):
         _ = task.samples
 

@@ -137,7 +137,9 @@ class Task:
             checked_options(f"dataset {self.source!r}", self.factory, self.options)
             rows = list(self.factory(**self.options))
         except UsageError as error:
-            raise DataError(f"Task {self.name!r}: {error} (see --data)") from None
+            raise DataError(
+                f"Task {self.name!r}: {error} Options of a dataset are given by --data KEY=VALUE."
+            ) from None
         except UnisandboxError:
             raise
         except Exception as error:  # sources come from anyone
@@ -390,7 +392,7 @@ def _dataset(
         factory = plugins.datasets[str(source)].load()
         options = checked_options(f"dataset {source!r}", factory, options, complete=False)
     except UsageError as error:
-        raise TaskFileError(f"{file.where('dataset')}: {error} (task {name})") from None
+        raise TaskFileError(f"{file.where('dataset')}: task {name!r}: {error}") from None
     base = file.path.parent
     options = {
         key: base / value.expanduser() if isinstance(value, Path) else value for key, value in options.items()

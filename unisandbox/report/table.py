@@ -29,8 +29,8 @@ CONCESSIONS = (
     ("gaps", "", "corrected", "model", "judge"),
     ("gaps", "", "corrected", "model", "judge", "task"),
 )
-"""What a table gives up in turn to fit a terminal: space between columns; notes, corrected scores and names in
-columns of their own; tasks on one line.
+"""What a table gives up in turn to fit a terminal: space between columns; notes, corrected scores and names
+in columns of their own; tasks on one line.
 
 Notes and names go below the table, a corrected score below its score.
 """
