@@ -278,7 +278,7 @@ def new_folder(options: RunOptions) -> Path:
 def latest_folder() -> Path:
     """Return the newest run under ``runs/``; raises UsageError when there is none."""
     found = sorted(RUNS.glob(f"*/{RUN}"), key=lambda path: path.stat().st_mtime)
-    # a model that could not be loaded leaves a run in which nothing was asked
+    # one that was stopped while its model was loaded holds nothing
     found = [path for path in found if not nothing_asked(path.parent)] or found
     if not found:
         raise UsageError(
@@ -290,7 +290,7 @@ def latest_folder() -> Path:
 def nothing_asked(folder: Path) -> bool:
     """Whether a run has not begun to ask; a copy of one without its log has."""
     log = folder / GENERATIONS
-    return not folder.exists() or (log.exists() and not log.stat().st_size)
+    return not (folder / RUN).exists() or (log.exists() and not log.stat().st_size)
 
 
 def about(options: RunOptions, matrix: Matrix) -> dict[str, Any]:

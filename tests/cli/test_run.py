@@ -299,7 +299,7 @@ def test_resume_takes_the_latest_run(monkeypatch: pytest.MonkeyPatch, capsys: Ou
 
 
 def test_a_run_in_which_nothing_was_asked_is_not_the_latest(capsys: Out) -> None:
-    """As one whose model could not be loaded; and a copy without its logs is a run like any other."""
+    """As one stopped while its model was loaded; and a copy without its logs is a run like any other."""
     assert main([*RUN[:-1], "runs/good"]) == 0
     about = Path("runs/good/run.json").read_bytes()
     for name in ("begun", "copied"):
