@@ -423,6 +423,9 @@ def _add_judge(commands: Any) -> None:
         help="judges, each NAME or NAME:KEY=VALUE,KEY=VALUE; those of the run judge what they have not yet",
     )
     action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]
+    judge.add_argument(
+        "--again", action="store_true", help="also what they have judged already; the new verdicts count"
+    )
     for name in ("tries", "min_coverage"):
         add_run_option(judge, name)
     judge.set_defaults(tries=DEFAULTS.tries, min_coverage=DEFAULTS.min_coverage)
