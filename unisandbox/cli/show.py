@@ -24,9 +24,12 @@ def show(arguments: argparse.Namespace) -> int:
     known = fit_from(folder, arguments.calibration)
     chosen = correct(results.only(**patterns(arguments)), known.known)
     if not chosen.cells:
-        raise UsageError(
-            f"{folder}: no cell matches the filters; there are {len(results.cells)} without them."
-        )
+        has = {
+            f"{column}s": dict.fromkeys(getattr(cell, column) for cell in results)
+            for column in ("task", "mode", "model", "judge")
+        }
+        told = "; ".join(f"{name} {', '.join(filter(None, words))}" for name, words in has.items())
+        raise UsageError(f"{folder}: no cell matches the filters. It has: {told}.")
     if not results.finished:
         print(f"note: {folder} is not finished. To go on: unisandbox resume {folder}", file=sys.stderr)
     if arguments.samples:
