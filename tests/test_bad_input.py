@@ -62,11 +62,16 @@ def task(old: str, new: str) -> Arrange:
 
 def row(number: int, **fields: object) -> Arrange:
     """Change a row of the data."""
+    return data_where(lambda rows: rows[number - 1].update(fields))
+
+
+def data_where(change: Callable[[list[dict[str, object]]], object]) -> Arrange:
+    """Change the rows of the data."""
 
     def arrange(stack: ExitStack) -> None:
         path = Path("rows.jsonl")
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        rows[number - 1] |= fields
+        change(rows)
         path.write_text("".join(json.dumps(one) + "\n" for one in rows))
 
     return arrange
@@ -311,6 +316,12 @@ CASES = [
         task("In words: {{ question }}", "{{ questoin }}"),
         VALIDATE,
         ("words.yaml:7: prompts.answer", "Did you mean 'question'?"),
+    ),
+    Case(
+        "a row without a field that a template names",
+        data_where(lambda rows: rows[5].pop("question")),
+        VALIDATE,
+        ("words.yaml:4: prompts.direct: Unknown variable 'question'", "Found in sample s6."),
     ),
     Case(
         "a target that is a column's name, not its value",

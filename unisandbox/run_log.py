@@ -102,7 +102,6 @@ class RunLog:
         self.folder = folder
         self._has = has
         self._made = not folder.exists()
-        self._begun = False
         try:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
             self._lock = filelock.FileLock(folder / LOCK, blocking=False)
@@ -121,6 +120,7 @@ class RunLog:
                 self._generations = opened.enter_context(self._open(GENERATIONS))
                 self._verdicts = opened.enter_context(self._open(VERDICTS))
                 self._end = (folder / GENERATIONS).stat().st_size
+                self._fresh = not (folder / RUN).exists()
             except OSError as error:
                 raise _unwritable(folder, error) from None
             self._opened = opened.pop_all()
@@ -132,13 +132,13 @@ class RunLog:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, RunFolderError)
-        if self._begun and failed:
+        if self._fresh and failed:
             with suppress(OSError):
                 self._leave_nothing()
         self._opened.close()
 
     def _leave_nothing(self) -> None:
-        """Take back what ``begin`` wrote, unless something was answered.
+        """Take back what was written here, unless something was answered.
 
         A model that cannot be loaded is most often misnamed: the folder is then free for the one meant.
         """
@@ -199,7 +199,6 @@ class RunLog:
                 "restore it."
             )
         self.write_json(RUN, {"format": FORMAT, "matrix": matrix, **about})
-        self._begun = True
         return False
 
     def note(self, section: str, name: str, value: Mapping[str, Any]) -> None:
