@@ -321,7 +321,7 @@ CASES = [
         "a row without a field that a template names",
         data_where(lambda rows: rows[5].pop("question")),
         VALIDATE,
-        ("words.yaml:4: prompts.direct: Unknown variable 'question'", "Found in sample s6."),
+        ("words: sample s6: words.yaml:4: prompts.direct: Unknown variable 'question'",),
     ),
     Case(
         "a target that is a column's name, not its value",

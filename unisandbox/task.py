@@ -275,9 +275,9 @@ class Task:
             for mode in self.modes:
                 self.target(mode, sample)
         except TaskFileError as error:
-            if f"sample {sample.id}" in str(error):
+            if sample is self.samples[0] or f"sample {sample.id}" in str(error):
                 raise
-            raise TaskFileError(f"{error} Found in sample {sample.id}.") from None
+            raise TaskFileError(f"sample {sample.id}: {error}") from None
 
     def _validate_scoring(self, mode: str, sample: Sample) -> None:
         rubric, target, names = self.rubric(mode, sample), self.target(mode, sample), self.names(mode, sample)
