@@ -102,8 +102,9 @@ def _too_few(options: RunOptions) -> str:
 
 def _execute(options: RunOptions, arguments: argparse.Namespace) -> int:
     folder = options.out or new_folder(options)
-    logs = [folder / name for name in (GENERATIONS, VERDICTS)] if isinstance(folder, Path) else []
-    before = [log.exists() and log.stat().st_size for log in logs]
+    goes_on = isinstance(folder, Path) and not options.fresh
+    logs = [Path(folder) / name for name in (GENERATIONS, VERDICTS)]
+    before = [log.stat().st_size if goes_on and log.exists() else 0 for log in logs]
     try:
         results = shown_run(replace(options, out=folder), arguments.quiet)
     except (BackendError, JudgeError) as error:
