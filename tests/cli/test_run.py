@@ -302,8 +302,8 @@ def test_resume_takes_the_latest_run(monkeypatch: pytest.MonkeyPatch, capsys: Ou
     assert "Saved in runs/a" in err and "Nothing to do" not in err
     assert main(["resume", "--quiet"]) == 0
     assert "Nothing to do: all of it was asked and judged before." in capsys.readouterr().err
-    for words in (["runs/a", "--modes", "answer", "--fresh"], ["memory://bucket/a"]):
-        assert main([*RUN[:-1], *words]) == 0
+    for given in (["runs/a", "--modes", "answer", "--fresh"], ["memory://bucket/a"]):
+        assert main([*RUN[:-1], *given]) == 0
         assert "Nothing to do" not in capsys.readouterr().err
 
 
