@@ -62,11 +62,16 @@ def task(old: str, new: str) -> Arrange:
 
 def row(number: int, **fields: object) -> Arrange:
     """Change a row of the data."""
+    return data_where(lambda rows: rows[number - 1].update(fields))
+
+
+def data_where(change: Callable[[list[dict[str, object]]], object]) -> Arrange:
+    """Change the rows of the data."""
 
     def arrange(stack: ExitStack) -> None:
         path = Path("rows.jsonl")
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        rows[number - 1] |= fields
+        change(rows)
         path.write_text("".join(json.dumps(one) + "\n" for one in rows))
 
     return arrange
@@ -248,7 +253,14 @@ CASES = [
         f"{RUN} --replicas 2",
         ("--replicas goes with --executor ray", "the executor is 'local'"),
     ),
-    Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("limit=0", "at least 1")),
+    Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("--limit 0", "at least 1")),
+    Case("a number that is none", nothing, f"{RUN} --repeats two", ("--repeats two", "at least 1")),
+    Case(
+        "a dataset of no rows",
+        nothing,
+        "run --tasks math_1 --models oracle --data samples=0 --out run",
+        ("Task 'math_1': samples is 0; expected a whole number from 1", "--data KEY=VALUE"),
+    ),
     Case(
         "a judge that cannot read such pictures",
         nothing,
@@ -304,6 +316,12 @@ CASES = [
         task("In words: {{ question }}", "{{ questoin }}"),
         VALIDATE,
         ("words.yaml:7: prompts.answer", "Did you mean 'question'?"),
+    ),
+    Case(
+        "a row without a field that a template names",
+        data_where(lambda rows: rows[5].pop("question")),
+        VALIDATE,
+        ("words: sample s6: words.yaml:4: prompts.direct: Unknown variable 'question'",),
     ),
     Case(
         "a target that is a column's name, not its value",

@@ -179,6 +179,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_run(
         run_words(models=mortal(folder, load=load, pace=0.2, batch=1), executor=executor)
     assert says in str(failed.value)
     assert len(processes(folder)) <= 4  # no endless loop
+    assert load == "weights" or not Path("run").exists()  # one of them may have answered already
 
 
 def test_a_replica_that_cannot_be_started_is_no_harm_while_another_works(

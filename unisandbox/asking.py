@@ -187,7 +187,10 @@ def _checked(backend: Backend) -> Callable[[Sequence[Request]], Iterator[Generat
     """Return ``backend.generate``, failing by name where it yields what cannot be logged or judged."""
 
     def ask(requests: Sequence[Request]) -> Iterator[Generation]:
-        for generation in backend.generate(requests):
+        made = backend.generate(requests)
+        if not isinstance(made, Iterable):
+            raise TypeError(f"generate returned {_kind(made)}, expected to yield Generations")
+        for generation in made:
             if fault := _misshapen(generation):
                 raise TypeError(f"the backend yielded {fault}")
             yield generation
@@ -197,14 +200,20 @@ def _checked(backend: Backend) -> Callable[[Sequence[Request]], Iterator[Generat
 
 def _misshapen(generation: object) -> str:
     if not isinstance(generation, Generation):
-        return f"a {type(generation).__name__}, expected Generation"
+        return f"{_kind(generation)}, expected Generation"
     if generation.finish not in get_args(Finish):
         return f"finish={generation.finish!r}, expected one of {', '.join(get_args(Finish))}"
     for name, kind in (("image", Image), ("text", str), ("thought", str)):
         value = getattr(generation, name)
         if value is not None and not isinstance(value, kind):
-            return f"{name} as a {type(value).__name__}, expected {kind.__name__} or None"
+            wanted = "unisandbox.Image (Image.from_pil makes one)" if kind is Image else kind.__name__
+            return f"{name} as {_kind(value)}, expected {wanted} or None"
     return ""
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"
 
 
 def _in_two_calls(backend: Backend, asked: Sequence[Asked], patience: Patience) -> Iterator[Generation]:

@@ -55,9 +55,14 @@ def checkpoint(who: str, model: str, marker: str) -> str:
     """Return the folder, or a hub name as it is.
 
     ``marker`` is the file that every such folder holds, ``config.json`` or ``model_index.json``. Raises
-    UsageError for a folder that is not there or holds something else.
+    UsageError for a file, and for a folder that is not there or holds something else.
     """
     folder = Path(model).expanduser()
+    if not model or folder.is_file():
+        found = f"{model} is a file" if model else " is empty"
+        raise UsageError(
+            f"{who}: model={found}: expected a folder with a {marker}, or a hub name (OWNER/NAME)."
+        )
     if not folder.is_dir():
         if folder.exists() or model.startswith(("/", ".", "~")) or model.count("/") != 1:
             raise UsageError(f"{who}: model={model}: no such folder, and no hub name (OWNER/NAME).")

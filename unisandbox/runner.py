@@ -94,13 +94,16 @@ class Runner:
         self.stopped = False
         """Whether the user asked to stop before the end."""
 
-    def run(self, judges: dict[str, Judge], *, asking: bool = True) -> None:
+    def run(self, judges: dict[str, Judge], *, asking: bool = True, again: bool = False) -> None:
         """Ask and judge all that is missing; raises BackendError or JudgeError when one gives up for good.
 
         Whatever is asked before that is logged, and the same command goes on from there. Without ``asking``
-        only what is logged is judged, and no model is built.
+        only what is logged is judged, and no model is built; ``again``: also where there is a verdict.
         """
         self._log.load(self.states)
+        if again:
+            for state in self.states.values():
+                state.verdicts = {label: bytearray(len(codes)) for label, codes in state.verdicts.items()}
         self._plan(asking)
         self._stages = {
             label: JudgeStage(
