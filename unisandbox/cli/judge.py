@@ -9,6 +9,7 @@ from rich.console import Console
 from unisandbox.api import judge_again, latest_folder, make_options
 from unisandbox.cli.run import commonest_error, progress, write_page
 from unisandbox.cli.show import print_contrasts, print_corrected
+from unisandbox.options import JUDGING
 from unisandbox.specs import parse_spec
 
 
@@ -16,8 +17,9 @@ def judge(arguments: argparse.Namespace) -> int:
     """Judge what a run has generated, and print its table, the new judges beside the old ones."""
     folder, least = arguments.run or latest_folder(), arguments.min_coverage
     make_options({"min_coverage": least})
+    options = {name: value for name, value in vars(arguments).items() if name in JUDGING}
     with progress(arguments.quiet) as shown:
-        results = judge_again(folder, arguments.judges, tries=arguments.tries, progress=shown)
+        results = judge_again(folder, arguments.judges, progress=shown, **options)
     print_corrected(results)
     labels = [parse_spec(text).label for text in arguments.judges]
     own = replace(results, cells=tuple(cell for cell in results if cell.judge in labels))

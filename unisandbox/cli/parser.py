@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unisandbox.options import DEFAULTS, RunOptions
+from unisandbox.options import DEFAULTS, JUDGING, RunOptions
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -171,7 +171,8 @@ def add_run_option(parser: argparse.ArgumentParser, name: str) -> None:
     settings["metavar"] = about["metavar"] or "N"
     if isinstance(default, tuple):
         settings |= {"nargs": "+", "action": "extend"}
-    kinds = {"include_path": Path, "out": place, "min_coverage": float, "gpus_per_replica": float}
+    kinds = {"include_path": Path, "out": place, "min_coverage": float}
+    kinds |= dict.fromkeys(("gpus_per_replica", "judge_gpus_per_replica", "replica_timeout"), float)
     kind = kinds.get(name)
     settings["type"] = kind or (int if about["metavar"] in (None, "N") else str)
     action = parser.add_argument(_flag(name), **settings)
@@ -400,9 +401,9 @@ def _add_judge(commands: Any) -> None:
         help="judges, each NAME or NAME:KEY=VALUE,KEY=VALUE; those of the run judge what they have not yet",
     )
     action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]
-    for name in ("tries", "min_coverage"):
+    for name in (*JUDGING, "min_coverage"):
         add_run_option(judge, name)
-    judge.set_defaults(tries=DEFAULTS.tries, min_coverage=DEFAULTS.min_coverage)
+    judge.set_defaults(min_coverage=DEFAULTS.min_coverage)
     judge.add_argument("--quiet", action="store_true", help="no progress display")
 
 
