@@ -331,7 +331,7 @@ def test_a_model_in_another_environment(folder: Path, executor: str) -> None:
 
 def test_each_worker_gets_a_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "devices", lambda: ["4", "6"])
-    run_words(models=mortal(folder, pace=0.05, batch=1, once=True), executor="workers=2")
+    run_words(models=mortal(folder, pace=0.2, batch=1, once=True), executor="workers=2")
     devices = [device for _, device, _ in notes(folder, "lives")]
     assert sorted(devices[:2]) == ["4", "6"] and devices[2] in ("4", "6")
     with pytest.raises(UsageError, match=r"workers=3: each worker takes a GPU, and there are 2: 4, 6\."):
