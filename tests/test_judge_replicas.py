@@ -138,7 +138,7 @@ def test_a_picture_that_ends_every_replica_is_one_error(
         modes="direct",
         judges=judge,
         executor=_one(executor),
-        replica_timeout=4,
+        replica_timeout=6,
         tries=2,
         **_room(executor, judge, 2),
     )
