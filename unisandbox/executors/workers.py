@@ -58,13 +58,13 @@ class Workers:
     ) -> None:
         """Take the models' own interpreters and the number of replicas of judges, both by label.
 
-        The first devices are for models. ``silence``: see ``Pool``. Raises UsageError when there are too few.
+        The first devices are for models, the last for judges. ``silence``: see ``Pool``. Raises UsageError when there are too few.
         """
         self._number = number
         self._pythons = pythons or {}
         self._silence = silence
         there = devices()
-        self._devices, self._others = there[:number], there[number:]
+        self._devices, self._others = there[:number], there[number:][::-1]
         """What replicas of a model take in turn, and what those of judges take."""
         if there and number + sum((judges or {}).values()) > len(there):
             raise UsageError(_too_few(there, number, judges or {}))
