@@ -72,8 +72,8 @@ class RunOptions:
     )
     judge_replicas: tuple[str, ...] = _option(
         (),
-        "copies of judges in processes of their own, of a cluster where the executor is one; default: judges "
-        "run in this process",
+        "copies of a judge, in processes of their own or, with --executor ray, on the cluster; default: it "
+        "runs in this process",
         metavar="JUDGE=N",
     )
     judge_gpus_per_replica: float | None = _option(

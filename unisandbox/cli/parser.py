@@ -402,7 +402,15 @@ def _add_judge(commands: Any) -> None:
     )
     action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]
     for name in (*JUDGING, "min_coverage"):
-        add_run_option(judge, name)
+        if name != "executor":
+            add_run_option(judge, name)
+    judge.add_argument(
+        "--executor",
+        default=argparse.SUPPRESS,
+        metavar="WHERE",
+        help="where copies of judges run: local (processes of this machine), ray or ray:ADDRESS (a cluster) "
+        "(default: local)",
+    )
     judge.set_defaults(min_coverage=DEFAULTS.min_coverage)
     judge.add_argument("--quiet", action="store_true", help="no progress display")
 

@@ -50,11 +50,17 @@ def make_executor(
         )
     pythons = _pythons(py_executable, models)
     if kind == "ray":
-        from unisandbox.executors.ray import Ray, Wish
+        from unisandbox.executors.ray import Ray
 
-        copies = Wish(replicas if models else 0, gpus_per_replica)
-        others = Wish(sum(judges.values()), judge_gpus_per_replica)
-        return Ray(rest, copies, pythons, others, replica_timeout)
+        return Ray(
+            rest,
+            pythons,
+            replicas=replicas if models else 0,
+            gpus=gpus_per_replica,
+            judges=sum(judges.values()),
+            judge_gpus=judge_gpus_per_replica,
+            silence=replica_timeout,
+        )
     if kind == "local" and not judges:
         return Local()
     from unisandbox.executors.workers import Workers

@@ -40,25 +40,11 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """How many replicas are asked for."""
-
-    number: int | None = None
-    """None: as many as fit."""
-    gpus: float | None = None
-    """Of each; None: one, where there are any."""
-
-    def settled(self, there: Mapping[str, Mapping[str, float]]) -> Claim:
-        """Return what it means on these nodes."""
-        gpus = float(any(node.get("GPU") for node in there.values())) if self.gpus is None else self.gpus
-        return Claim(self.number, gpus)
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """How many replicas there are to be, of how many GPUs each."""
 
     number: int | None
+    """None: as many as fit."""
     gpus: float
 
     def room(self, there: Mapping[str, Mapping[str, float]]) -> int:
@@ -82,23 +68,29 @@ class Ray:
     def __init__(
         self,
         address: str,
-        models: Wish,
         pythons: Mapping[str, str],
-        judges: Wish,
+        *,
+        replicas: int | None,
+        gpus: float | None,
+        judges: int = 0,
+        judge_gpus: float | None = None,
         silence: float | None = None,
     ) -> None:
         """Connect to a cluster, or start one on this machine where no ``address`` says otherwise.
 
-        Takes the models' own interpreters by label. ``judges`` are the replicas of all judges together,
-        which are placed first; ``silence``: see ``Pool``. Raises UsageError when Ray is not installed, the
-        cluster cannot be reached, or has no place for so many replicas of so many GPUs.
+        Takes the models' own interpreters by label. ``replicas`` of a model, None for as many as fit, have
+        ``gpus`` each, None for one where there are any; so do the replicas of all ``judges`` together, which
+        are placed first. ``silence``: see ``Pool``. Raises UsageError when Ray is not installed, the cluster
+        cannot be reached, or has no place for so many replicas of so many GPUs.
         """
         self._name = f"--executor ray{':' * bool(address)}{address}"
         self._connected = self._connect(address)
         self._pythons = pythons
         self._silence = silence
         there = nodes()
-        self._models, self._judges = models.settled(there), judges.settled(there)
+        one = float(any(node.get("GPU") for node in there.values()))
+        self._models = Claim(replicas, one if gpus is None else gpus)
+        self._judges = Claim(judges, one if judge_gpus is None else judge_gpus)
         try:
             self._check_room(there)
         except UsageError:

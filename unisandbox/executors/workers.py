@@ -58,7 +58,8 @@ class Workers:
     ) -> None:
         """Take the models' own interpreters and the number of replicas of judges, both by label.
 
-        The first devices are for models, the last for judges. ``silence``: see ``Pool``. Raises UsageError when there are too few.
+        The first devices are for models, the last for judges. ``silence``: see ``Pool``. Raises UsageError
+        when there are too few devices.
         """
         self._number = number
         self._pythons = pythons or {}
