@@ -152,6 +152,14 @@ def test_a_picture_that_ends_every_replica_is_one_error(
     assert gone(processes(place))
 
 
+def test_the_only_replica_is_replaced_between_two_batches(folder: Path, place: Path) -> None:
+    """Nobody is left when the last of a batch has ended it."""
+    judge = juror(place, poison="w24", batch=1)  # the painter answers the last one first
+    (cell,) = run_words(judges=judge, judge_replicas=["juror=1"], batch_size=SAMPLES, tries=1)
+    assert (cell.score.n, cell.score.errors, cell.score.value) == (SAMPLES - 1, 1, 1.0)
+    assert len(processes(place)) == 2
+
+
 @pytest.mark.parametrize(
     ("load", "says"),
     [

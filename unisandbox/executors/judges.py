@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import ceil
 from typing import TypeVar, cast
 
 from unisandbox.building import load_judge
@@ -53,7 +54,7 @@ class Replicated:
 
     def _dealt(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
         """Yield equal shards, as many for each replica, none larger than the judge likes."""
-        most = self._replicas.number * self._replicas.batch_size
-        shards = self._replicas.number * -(-len(items) // most)
-        size = -(-len(items) // shards)
+        number = max(1, self._replicas.number)
+        rounds = ceil(len(items) / (number * self._replicas.batch_size))
+        size = ceil(len(items) / (number * rounds))
         return (items[start : start + size] for start in range(0, len(items), size))

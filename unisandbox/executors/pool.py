@@ -135,6 +135,7 @@ class Pool(Generic[R, Put, Got]):
         self._user = threading.get_ident()
         self._idle.clear()
         try:
+            self._keep_up()  # the last one may have died of the last request
             while True:
                 more = self._hand_out(shards, more)
                 if not (more or self._busy or self._again):
