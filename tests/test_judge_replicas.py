@@ -241,7 +241,7 @@ def test_the_command_line_plans_runs_and_judges_with_replicas(
     words = ["run", "--tasks", "words.yaml", "--models", "painter", "--modes", "answer", "--limit", "2"]
     copies = ["--judges", juror(place), "--judge-replicas", "juror=2"]
     assert main([*words, *copies, "--dry-run"]) == 0
-    assert f"{juror(place)} judges in 2 replicas.\n" in capsys.readouterr().out
+    assert f"Replicas of the judge {juror(place)}: 2.\n" in capsys.readouterr().out
     assert not place.exists()
     assert main([*words, *copies, "--out", "run", "--quiet", "--no-report"]) == 0
     assert len(processes(place)) in (1, 2)

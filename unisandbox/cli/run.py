@@ -252,7 +252,7 @@ def dry_run(options: RunOptions, costs: Costs) -> int:
     pictures = Counter(ask.mode.output for ask in matrix.asks for _ in range(ask.trials))
     print(f"{pictures['image']} pictures, {pictures['text']} texts, {calls} judge calls (two stages each).")
     for label, number in judge_replicas(options.judge_replicas, matrix.judges).items():
-        print(f"{label} judges in {number} replicas.")
+        print(f"Replicas of the judge {label}: {number}.")
     if cost := costs.of(pictures["image"]):
         print(cost)
     for gap in matrix.unsupported:

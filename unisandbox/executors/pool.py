@@ -167,7 +167,8 @@ class Pool(Generic[R, Put, Got]):
         if self._bad_starts < BAD_STARTS:
             for _ in range(min(self._host.room(), self._trials) - self.number):
                 self._loading.add(self._host.start())
-        if not self._all():
+        at_work = self._free or self._busy  # one that loads may wait for a place that is gone
+        if not self._all() or not (at_work or self._host.room()):
             raise self._gives_up("there is no place left where a replica can run. What is done is kept.")
 
     def _hand_out(self, shards: Iterator[Sequence[Put]], more: bool) -> bool:
