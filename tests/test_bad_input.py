@@ -262,6 +262,24 @@ CASES = [
         ("Task 'math_1': samples is 0; expected a whole number from 1", "--data KEY=VALUE"),
     ),
     Case(
+        "replicas of no judge of the run",
+        nothing,
+        f"{RUN} --judge-replicas redaer=2",
+        ("--judge-replicas redaer=2", "Unknown judge of this run 'redaer'", "'reader'?"),
+    ),
+    Case(
+        "replicas of a judge that asks a server",
+        nothing,
+        "run --tasks words.yaml --models painter --judges openai --modes direct --judge-replicas openai=2",
+        ("--judge-replicas openai=2", "'openai' asks a server", "one rate limit", "Leave it out"),
+    ),
+    Case(
+        "a time limit for what cannot be replaced",
+        nothing,
+        f"{RUN} --replica-timeout 60",
+        ("--replica-timeout goes with --executor workers=N or ray", "--judge-replicas"),
+    ),
+    Case(
         "a judge that cannot read such pictures",
         nothing,
         RUN.replace("reader", "sprite").replace("answer", "direct"),

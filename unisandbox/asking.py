@@ -19,13 +19,15 @@ THINK = (
 """The first of two calls, for tasks that bring no ``think`` template."""
 
 
-class _Keyed(Protocol):
+class Keyed(Protocol):
+    """What is told from others by a key, as all are that are asked, and their answers."""
+
     @property
     def key(self) -> str: ...
 
 
-Item = TypeVar("Item", bound=_Keyed)
-Answer = TypeVar("Answer", bound=_Keyed)
+Item = TypeVar("Item", bound=Keyed)
+Answer = TypeVar("Answer", bound=Keyed)
 
 
 class Patience:
@@ -121,7 +123,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:500]
 
 
-def failed_generation(request: Request, reason: str) -> Generation:
+def failed_generation(request: Keyed, reason: str) -> Generation:
     """Return the record of a request that got no answer for a fault that is not the model's."""
     return Generation(request.key, finish="error", error=reason)
 
@@ -133,6 +135,11 @@ class Asked:
     request: Request
     thinks_first: Request | None = None
     """The call for the thought, where the model has to be asked for it apart."""
+
+    @property
+    def key(self) -> str:
+        """The trial's content key."""
+        return self.request.key
 
 
 def make_request(ask: Ask, trial: Trial, before: Generation | None) -> Asked | Generation:

@@ -35,12 +35,14 @@ def load_judge(choice: JudgeChoice) -> Judge:
 
 
 @contextmanager
-def loaded_judges(chosen: Iterable[JudgeChoice]) -> Iterator[dict[str, Judge]]:
-    """Load judges by label, and close at the end those that hold something open; raises as ``load_judge``."""
+def loaded_judges(
+    chosen: Iterable[JudgeChoice], load: Callable[[JudgeChoice], Judge] = load_judge
+) -> Iterator[dict[str, Judge]]:
+    """Load judges by label, and close at the end those that hold something open; raises as ``load`` does."""
     with ExitStack() as opened:
         judges: dict[str, Judge] = {}
         for choice in chosen:
-            judge = judges[choice.label] = load_judge(choice)
+            judge = judges[choice.label] = load(choice)
             if callable(close := getattr(judge, "close", None)):
                 opened.callback(close)
         yield judges

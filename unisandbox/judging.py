@@ -130,8 +130,7 @@ class JudgeStage:
                 cases.append(case)
             else:  # there is nothing to hold against the target
                 yield judged, match_by_rules(case)
-        match = _checked(self._judge.match, Verdict)
-        for verdict in answered(match, cases, _failed_verdict, self._patience):
+        for verdict in matched(self._judge, cases, self._patience):
             yield by_key[verdict.key], verdict
 
     def _observations(self, batch: Sequence[Judged]) -> Iterator[Observation]:
@@ -155,8 +154,7 @@ class JudgeStage:
                 asked.add(name)
                 name_of[view.key] = name
                 fresh.append(view)
-        observe = _checked(self._judge.observe, Observation)
-        for seen in answered(observe, fresh, _failed_observation, self._patience):
+        for seen in observed(self._judge, fresh, self._patience):
             if (picture := name_of.get(seen.key)) is not None:
                 known[picture] = seen
             yield seen
@@ -201,9 +199,26 @@ def _checked(
     return checked
 
 
-def _failed_observation(view: View, reason: str) -> Observation:
+def observed(judge: Judge, views: Sequence[View], patience: Patience) -> Iterator[Observation]:
+    """Let a judge observe, as ``answered`` asks."""
+    return answered(_checked(judge.observe, Observation), views, unobserved, patience)
+
+
+def matched(judge: Judge, cases: Sequence[Case], patience: Patience) -> Iterator[Verdict]:
+    """Let a judge hold observations against targets, as ``answered`` asks."""
+    return answered(_checked(judge.match, Verdict), cases, unmatched, patience)
+
+
+def unobserved(view: View, reason: str) -> Observation:
+    """Return the record of a view that the judge could not observe."""
     return Observation(view.key, error=reason)
 
 
-def _failed_verdict(case: Case, reason: str) -> Verdict:
+def unmatched(case: Case, reason: str) -> Verdict:
+    """Return the record of a case that the judge could not decide."""
     return Verdict(case.key, "error", reason, case.observation.slots)
+
+
+def unjudged(item: View | Case, reason: str) -> Observation | Verdict:
+    """Return the record of either."""
+    return unobserved(item, reason) if isinstance(item, View) else unmatched(item, reason)

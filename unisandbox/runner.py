@@ -19,7 +19,7 @@ from typing import Protocol
 from unisandbox.asking import Asked, Patience, make_request
 from unisandbox.errors import JudgeError, RunFolderError
 from unisandbox.executors.local import Local
-from unisandbox.executors.protocol import Executor, Replicas, Shard
+from unisandbox.executors.protocol import Executor, ModelReplicas, Shard
 from unisandbox.judge import Judge
 from unisandbox.judging import Judged, JudgeStage, to_judge
 from unisandbox.matrix import Ask, Matrix, Model, Trial
@@ -194,7 +194,7 @@ class Runner:
             )
         return said
 
-    def _shards(self, replicas: Replicas, todo: Iterable[AskState], left: int) -> Iterator[Shard]:
+    def _shards(self, replicas: ModelReplicas, todo: Iterable[AskState], left: int) -> Iterator[Shard]:
         """Yield what to ask, batch by batch; an empty shard where more must be answered first.
 
         Ask by ask, but that what is made from earlier generations goes behind the rest until all of those

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unisandbox.options import DEFAULTS, MINIMUM, RunOptions
+from unisandbox.options import DEFAULTS, JUDGING, MINIMUM, RunOptions
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -179,7 +179,8 @@ def add_run_option(parser: argparse.ArgumentParser, name: str) -> None:
     settings["metavar"] = about["metavar"] or "N"
     if isinstance(default, tuple):
         settings |= {"nargs": "+", "action": "extend"}
-    kinds = {"include_path": Path, "out": place, "min_coverage": float, "gpus_per_replica": float}
+    kinds = {"include_path": Path, "out": place, "min_coverage": float}
+    kinds |= dict.fromkeys(("gpus_per_replica", "judge_gpus_per_replica", "replica_timeout"), float)
     kind = kinds.get(name)
     settings["type"] = kind or (whole(MINIMUM[name]) if name in MINIMUM else str)
     action = parser.add_argument(_flag(name), **settings)
@@ -426,9 +427,17 @@ def _add_judge(commands: Any) -> None:
     judge.add_argument(
         "--again", action="store_true", help="also what they have judged already; the new verdicts count"
     )
-    for name in ("tries", "min_coverage"):
-        add_run_option(judge, name)
-    judge.set_defaults(tries=DEFAULTS.tries, min_coverage=DEFAULTS.min_coverage)
+    for name in (*JUDGING, "min_coverage"):
+        if name != "executor":
+            add_run_option(judge, name)
+    judge.add_argument(
+        "--executor",
+        default=argparse.SUPPRESS,
+        metavar="WHERE",
+        help="where copies of judges run: local (processes of this machine), ray or ray:ADDRESS (a cluster) "
+        "(default: local)",
+    )
+    judge.set_defaults(min_coverage=DEFAULTS.min_coverage)
     judge.add_argument("--quiet", action="store_true", help="no progress display")
 
 

@@ -29,6 +29,7 @@ from unisandbox.api import (
 from unisandbox.calibration import Fit
 from unisandbox.cli.show import print_contrasts, print_corrected
 from unisandbox.errors import BackendError, JudgeError, UsageError, unknown
+from unisandbox.executors import judge_replicas
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.names import Name
 from unisandbox.results import Results
@@ -257,6 +258,8 @@ def dry_run(options: RunOptions, costs: Costs) -> int:
     calls = sum(ask.trials * len(ask.judges) for ask in matrix.asks)
     pictures = Counter(ask.mode.output for ask in matrix.asks for _ in range(ask.trials))
     print(f"{pictures['image']} pictures, {pictures['text']} texts, {calls} judge calls (two stages each).")
+    for label, number in judge_replicas(options.judge_replicas, matrix.judges).items():
+        print(f"Replicas of the judge {label}: {number}.")
     if cost := costs.of(pictures["image"]):
         print(cost)
     for gap in matrix.unsupported:
