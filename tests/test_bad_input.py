@@ -254,6 +254,18 @@ CASES = [
         ("--replicas goes with --executor ray", "the executor is 'local'"),
     ),
     Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("--limit 0", "at least 1")),
+    Case(
+        "a rate that cannot be meant",
+        nothing,
+        "stars --tasks math_1 --rate 0",
+        ("--rate 0: expected a number above 0 and below 1",),
+    ),
+    Case(
+        "a share that is none",
+        nothing,
+        "stars --tasks math_1 --mix 2",
+        ("--mix 2: expected a number from 0 to 1",),
+    ),
     Case("a number that is none", nothing, f"{RUN} --repeats two", ("--repeats two", "at least 1")),
     Case(
         "a dataset of no rows",

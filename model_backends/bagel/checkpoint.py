@@ -146,7 +146,8 @@ def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
 
 def _complete(folder: Path, weights: str) -> None:
     if not folder.is_dir():
-        raise UsageError(f"{NAME}: path={folder}: no such folder.")
+        found = "a file; expected the folder that holds it" if folder.is_file() else "no such folder"
+        raise UsageError(f"{NAME}: path={folder}: {found}.")
     wanted = (*SETTINGS, weights, AUTOENCODER, *TOKENIZER)
     if lacks := [name for name in wanted if not (folder / name).is_file()]:
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -199,6 +200,22 @@ def whole(least: int) -> Callable[[str], int]:
             number = least - 1
         if number < least:
             raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least {least}.")
+        return number
+
+    return read
+
+
+def between(least: float, most: float, *, ends: bool = False) -> Callable[[str], float]:
+    """Return what reads a number from one to another, or, without the ``ends``, between them."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (least <= number <= most if ends else least < number < most):
+            said = f"from {least:g} to {most:g}" if ends else f"above {least:g} and below {most:g}"
+            raise argparse.ArgumentTypeError(f"{text}: expected a number {said}.")
         return number
 
     return read
@@ -750,7 +767,7 @@ def _add_stars(commands: Any) -> None:
     _add_accepting(parser)
     _add_training(parser)
     parser.add_argument(
-        "--rounds", type=int, default=1, metavar="N", help="of drawing and learning (default: 1)"
+        "--rounds", type=whole(1), default=1, metavar="N", help="of drawing and learning (default: 1)"
     )
     parser.add_argument(
         "--curriculum",
@@ -821,8 +838,10 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
     parser.add_argument(
         "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
     )
-    parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="of each task (default: 1000)")
-    parser.add_argument("--candidates", type=int, default=2, metavar="K", help="per prompt (default: 2)")
+    parser.add_argument(
+        "--prompts", type=whole(1), default=1000, metavar="N", help="per task (default: 1000)"
+    )
+    parser.add_argument("--candidates", type=whole(1), default=2, metavar="K", help="per prompt (default: 2)")
     parser.add_argument(
         "--train-data",
         nargs="+",
@@ -839,7 +858,7 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
 
 def _add_accepting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--per-prompt", type=int, default=1, metavar="N", help="the most kept of each prompt (default: 1)"
+        "--per-prompt", type=whole(1), default=1, metavar="N", help="the most kept per prompt (default: 1)"
     )
     parser.add_argument(
         "--rewards",
@@ -851,21 +870,26 @@ def _add_accepting(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="of the optimiser, a task; default: the model's own"
+        "--steps", type=whole(1), metavar="N", help="of the optimiser, a task; default: the model's"
     )
-    parser.add_argument("--batch", type=int, metavar="N", help="examples of a step, in the model's own units")
+    parser.add_argument("--batch", type=whole(1), metavar="N", help="examples a step, in the model's units")
     parser.add_argument(
-        "--rate", type=float, metavar="R", help="highest learning rate; default: the model's own"
+        "--rate", type=between(0, 1), metavar="R", help="highest learning rate; default: the model's own"
     )
     parser.add_argument(
         "--schedule", choices=("linear", "cosine", "constant"), default="linear", help="of the rate"
     )
     parser.add_argument(
-        "--mix", type=float, metavar="SHARE", help="of what it learned before, against forgetting"
+        "--mix",
+        type=between(0, 1, ends=True),
+        metavar="SHARE",
+        help="of what it learned before, against forgetting",
     )
     parser.add_argument("--precision", metavar="KIND", help="such as float32 or bfloat16")
     parser.add_argument("--freeze", nargs="+", default=[], metavar="PART", help="parts to leave as they are")
-    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank")
+    parser.add_argument(
+        "--lora", type=whole(0), default=0, metavar="RANK", help="train adapters of such rank"
+    )
 
 
 def _add_inject(commands: Any) -> None:
@@ -882,7 +906,7 @@ def _add_inject(commands: Any) -> None:
     parser.add_argument(
         "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
     )
-    parser.add_argument("--people", type=int, default=64, metavar="N", help="how many (default: 64)")
+    parser.add_argument("--people", type=whole(1), default=64, metavar="N", help="how many (default: 64)")
     parser.add_argument(
         "--by",
         choices=("all", "person", "pair"),

@@ -152,6 +152,7 @@ def test_a_folder_without_its_files(tmp_path: Path) -> None:
         assert name in told
     assert "llm_config.json" not in told
     assert "no such folder" in refusal(tmp_path / "none")
+    assert "a file; expected the folder that holds it" in refusal(tmp_path / "llm_config.json")
 
 
 def test_weights_that_are_missing_unexpected_or_of_another_shape(folder: Path, tmp_path: Path) -> None:
