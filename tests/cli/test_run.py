@@ -74,6 +74,9 @@ def test_every_option_reaches_the_run() -> None:
         "executor": "local",
         "replicas": None,
         "gpus_per_replica": None,
+        "judge_replicas": [],
+        "judge_gpus_per_replica": None,
+        "replica_timeout": None,
         "py_executable": [],
     }
     assert len(lines("generations.jsonl")) == 6

@@ -328,7 +328,7 @@ def test_a_server_that_only_fails_stops_the_run_and_the_same_command_goes_on(
     (whole,) = judged(server, "whole", spec, limit=60)
     server.faults = ["", "", ""]
     server.always = "503"
-    with pytest.raises(JudgeError, match=r"judge openai: 25 requests in a row failed.*503.*is kept"):
+    with pytest.raises(JudgeError, match=r"judge openai: 2[5-9] requests in a row failed.*503.*is kept"):
         judged(server, "run", spec, limit=60)
     outcomes = {sample: line["outcome"] for sample, line in by_sample("verdicts.jsonl").items()}
     assert 25 <= list(outcomes.values()).count("error") < 60
