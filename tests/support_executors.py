@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -147,3 +149,21 @@ def register_models(register: RegisterModel) -> None:
 def register_judges(register: RegisterJudge) -> None:
     """Register the judge."""
     register("juror", f"{__name__}:Juror", summary="ends where it is told to", reads=("any", "text"))
+
+
+def named(name: str, folder: Path, **options: object) -> str:
+    """Return the specification of a model or judge that leaves word in a folder."""
+    return ",".join([f"{name}:folder={folder}", *(f"{key}={value}" for key, value in options.items())])
+
+
+mortal, juror = partial(named, "mortal"), partial(named, "juror")
+
+
+def asked(folder: Path) -> Counter[str]:
+    """Return how often each request, or view, was begun."""
+    return Counter(key for key, _ in notes(folder, "asked"))
+
+
+def processes(folder: Path) -> list[str]:
+    """Return the processes that there were."""
+    return [pid for pid, *_ in notes(folder, "lives")]

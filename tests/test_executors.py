@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.support_backends import install, write_task
-from tests.support_executors import notes
+from tests.support_executors import asked, mortal, notes, processes
 from tests.support_run import by_sample, lines, run_words
 from tests.support_run import plugins as plugins
 from tests.test_run_log import small_disk as small_disk
@@ -69,19 +69,6 @@ def folder(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     installed.cache_clear()
     write_task(plugins.parent, SAMPLES)
     return plugins.parent
-
-
-def mortal(folder: Path, **options: object) -> str:
-    return ",".join([f"mortal:folder={folder}", *(f"{key}={value}" for key, value in options.items())])
-
-
-def asked(folder: Path) -> Counter[str]:
-    """Return how often each request was begun."""
-    return Counter(key for key, _ in notes(folder, "asked"))
-
-
-def processes(folder: Path) -> list[str]:
-    return [pid for pid, *_ in notes(folder, "lives")]
 
 
 # --- the same bytes ---

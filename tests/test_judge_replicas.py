@@ -6,14 +6,13 @@ import os
 import pickle
 import signal
 import subprocess
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support_backends import write_task
-from tests.support_executors import notes
+from tests.support_executors import asked, juror, notes, processes
 from tests.support_run import by_sample, lines, run_words
 from tests.support_run import plugins as plugins
 from tests.test_executors import SAMPLES, command, gone, wait_for
@@ -36,19 +35,6 @@ pytestmark = pytest.mark.xdist_group("executors")
 def place(folder: Path) -> Path:
     """Where the judge's processes leave word."""
     return folder / "judge"
-
-
-def juror(place: Path, **options: object) -> str:
-    return ",".join([f"juror:folder={place}", *(f"{key}={value}" for key, value in options.items())])
-
-
-def observed(place: Path) -> Counter[str]:
-    """Return how often each view was begun."""
-    return Counter(key for key, _ in notes(place, "asked"))
-
-
-def processes(place: Path) -> list[str]:
-    return [pid for pid, *_ in notes(place, "lives")]
 
 
 # --- the same bytes ---
@@ -91,7 +77,7 @@ def test_replicas_share_the_work_say_what_they_are_and_end(folder: Path, place: 
     judge = juror(place, pace=0.1, batch=1)
     run_words(modes="direct", judges=judge, executor=_one(executor), **_room(executor, judge, 2))
     assert len({pid for _, pid in notes(place, "asked")}) == 2
-    assert set(observed(place).values()) == {1}
+    assert set(asked(place).values()) == {1}
     about = read_json(Path("run/run.json"))
     assert list(about["judges"].values()) == [{"weights": "same"}]
     assert about["options"]["judge_replicas"] == ["juror=2"]
@@ -122,8 +108,8 @@ def test_a_replica_killed_in_the_middle_of_a_batch_costs_nothing(
     run_words(**options, executor=_one(executor), **_room(executor, judge, 2))
     assert (place / "died").exists()
     assert "a replica is gone" in capsys.readouterr().err
-    again = [key for key, times in observed(place).items() if times > 1]
-    assert len(again) == 1 and observed(place)[again[0]] == 2  # what it was at when it died
+    again = [key for key, times in asked(place).items() if times > 1]
+    assert len(again) == 1 and asked(place)[again[0]] == 2  # what it was at when it died
     assert len(lines("verdicts.jsonl")) == 2 * SAMPLES
     run_words(out="first", **options)
     assert everything() == everything("first")
@@ -145,7 +131,7 @@ def test_a_picture_that_ends_every_replica_is_one_error(
     line = by_sample("verdicts.jsonl")["s5"]
     assert line["outcome"] == "error" and "2 replicas died of it; the last one: " in line["reason"]
     assert (cell.score.n, cell.score.errors, cell.score.value) == (SAMPLES - 1, 1, 1.0)
-    times = observed(place)
+    times = asked(place)
     assert 2 <= times.pop(line["key"]) <= 4
     assert set(times.values()) == {1}
     assert len(lines("generations.jsonl")) == SAMPLES
@@ -200,7 +186,7 @@ def test_ctrl_c_twice_ends_the_replicas_at_once(folder: Path, place: Path) -> No
     assert driver.returncode == 130, err
     assert "Traceback" not in err and "gone" not in err, err
     assert gone(processes(place))
-    assert len(observed(place)) < SAMPLES
+    assert len(asked(place)) < SAMPLES
     run_words(judges=["reader", judge], judge_replicas=["juror=2"])  # goes on
     assert {line["outcome"] for line in lines("verdicts.jsonl")} == {"correct"}
     assert len(lines("verdicts.jsonl")) == 2 * SAMPLES

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -135,8 +135,7 @@ def judge_again(
         )
     with (
         working_folder(folder) as work,
-        closing(_executor(chosen, (), added.judges)) as executor,
-        _judges(chosen, added.judges, executor) as loaded,
+        _loaded(chosen, (), added.judges) as (_, loaded),
         RunLog(folder, has=work.has) as log,
     ):
         fix = "Judge it with the tasks and rubrics that it was run with."
@@ -218,8 +217,7 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
         raise fault
     with (
         working_folder(options.out or new_folder(options), fresh=options.fresh) as work,
-        closing(_executor(options, matrix.models, matrix.judges)) as executor,
-        _judges(options, matrix.judges, executor) as judges,
+        _loaded(options, matrix.models, matrix.judges) as (executor, judges),
         RunLog(folder := work.folder, fresh=options.fresh, has=work.has) as log,
     ):
         log.begin(matrix.describe(), about(options, matrix))
@@ -243,25 +241,25 @@ def execute(options: RunOptions, *, progress: Progress | None = None) -> Results
     return results
 
 
-def _executor(options: RunOptions, models: Sequence[Model], judges: Sequence[JudgeChoice]) -> Executor:
-    return make_executor(
+@contextmanager
+def _loaded(
+    options: RunOptions, models: Sequence[Model], judges: Sequence[JudgeChoice]
+) -> Iterator[tuple[Executor, dict[str, Judge]]]:
+    """Make the executor, and load judges by label, here or as replicas of its."""
+    replicas = judge_replicas(options.judge_replicas, judges)
+    executor = make_executor(
         options.executor,
         models,
         replicas=options.replicas,
         gpus_per_replica=options.gpus_per_replica,
         py_executable=options.py_executable,
-        judges=judge_replicas(options.judge_replicas, judges),
+        judges=replicas,
         judge_gpus_per_replica=options.judge_gpus_per_replica,
         replica_timeout=options.replica_timeout,
     )
-
-
-def _judges(
-    options: RunOptions, judges: Sequence[JudgeChoice], executor: Executor
-) -> AbstractContextManager[dict[str, Judge]]:
-    """Load judges, here or as replicas."""
-    replicas = judge_replicas(options.judge_replicas, judges)
-    return loaded_judges(judges, loader(executor, replicas, options.tries))
+    load = loader(executor, replicas, options.tries)
+    with closing(executor), loaded_judges(judges, load) as loaded:
+        yield executor, loaded
 
 
 def resume(folder: Path, *, progress: Progress | None = None) -> Results:
