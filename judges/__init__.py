@@ -33,6 +33,7 @@ def register_judges(register: RegisterJudge) -> None:
         "unisandbox.judges.openai:OpenAI",
         summary="a model that sees, on an OpenAI-compatible server; unless named, Qwen2.5-VL-7B on vLLM",
         reads=("any",),
+        remote=True,
     )
     register(
         "vlm",
@@ -45,4 +46,5 @@ def register_judges(register: RegisterJudge) -> None:
         "unisandbox.judges.panel:Panel",
         summary="several judges vote: panel:judges=openai+vlm",
         reads=("any",),
+        remote="unisandbox.judges.panel:asks_a_server",
     )

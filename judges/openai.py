@@ -20,6 +20,9 @@ _ALTERNATIVES = 20
 class OpenAI(ModelJudge):
     """Judges with a model on a server."""
 
+    batches_at_once = 2
+    """So that the last questions of a batch leave none of ``concurrency`` unused: the next is under way."""
+
     def __init__(
         self,
         *,
@@ -60,7 +63,7 @@ class OpenAI(ModelJudge):
             rpm=rpm,
             retries=retries,
         )
-        self.batch_size = self._remote.batch_size
+        self.batch_size = 2 * concurrency
         if model not in self._remote.models:
             self._try()
 

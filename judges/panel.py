@@ -37,7 +37,7 @@ class Panel:
         ``majority``: correct is what more than half of them find correct. ``unanimous``: what all do.
         Raises UsageError for fewer than two, the same twice, one that reads no pictures, or a secret option.
         """
-        specs = [parse_spec(text.replace(";", ",")) for text in judges]
+        specs = [_spec(text) for text in judges]
         labels = [spec.label for spec in specs]
         if len(set(labels)) < 2 or len(set(labels)) < len(labels):
             raise UsageError(f"judge panel: judges={'+'.join(labels)}: expected two or more that differ.")
@@ -139,6 +139,16 @@ class Panel:
         broken = [vote for vote in no if vote.outcome == "rejected"]
         first = broken[0] if 2 * len(broken) > len(no) else next(vote for vote in no if vote not in broken)
         return first.outcome, first.reason, first.observed
+
+
+def asks_a_server(options: Mapping[str, str]) -> bool:
+    """Return whether a member of such a panel does; raises UsageError for an unknown one."""
+    members = [_spec(text) for text in options.get("judges", "").split("+") if text]
+    return any(installed().judges[spec.name].is_remote(spec.options) for spec in members)
+
+
+def _spec(text: str) -> Spec:
+    return parse_spec(text.replace(";", ","))
 
 
 def _of_member(case: Case, number: int) -> Observation:

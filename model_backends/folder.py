@@ -34,7 +34,8 @@ class Folder:
     def __init__(self, *, path: Path, layout: Literal["unisandbox", "published"] = "unisandbox") -> None:
         """Take the folder; raises UsageError when it is not there."""
         if not path.is_dir():
-            raise UsageError(f"model folder: path={path}: no such folder.")
+            found = "a file; expected the folder of the pictures" if path.is_file() else "no such folder"
+            raise UsageError(f"model folder: path={path}: {found}.")
         self._path = path.resolve()
         self._layout = layout
 

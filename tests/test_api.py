@@ -15,9 +15,9 @@ from tests.support_run import lines, run_words
 from tests.support_run import plugins as plugins
 from tests.support_run import words as words
 from unisandbox.api import execute, latest_folder, make_options, new_folder, plan, resume, saved_options
-from unisandbox.errors import BackendError, RunFolderError, UsageError
+from unisandbox.errors import RunFolderError, UsageError
 from unisandbox.modes import MODES
-from unisandbox.records import Generation, Request
+from unisandbox.records import Generation
 from unisandbox.results import Results, collect, load_run
 from unisandbox.run_log import AskState, RunLog
 
@@ -158,11 +158,8 @@ def test_samples_has_the_last_word_on_each_trial(monkeypatch: pytest.MonkeyPatch
 
 
 def test_samples_of_nothing_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dead(self: Painter, requests: Sequence[Request]) -> Iterator[Generation]:
-        raise BackendError("out")
-
-    monkeypatch.setattr(Painter, "generate", dead)
-    with pytest.raises(BackendError):
+    monkeypatch.setattr(Painter, "generate", _stopped)
+    with pytest.raises(KeyboardInterrupt):
         run_words()
     assert load_run("run").samples().empty
     assert load_run("run").cells[0].score.unscored == 6
@@ -210,8 +207,8 @@ def test_a_run_killed_half_way_is_scored_on_what_there_is(kept: int) -> None:
     assert load_run("run") == collect(Path("run"), matrix, states)
 
 
-def _dead(self: Any, items: Sequence[Any]) -> Iterator[Any]:
-    raise BackendError("out")
+def _stopped(self: Any, items: Sequence[Any]) -> Iterator[Any]:
+    raise KeyboardInterrupt
     yield  # pragma: no cover
 
 
@@ -235,8 +232,8 @@ def test_resume_goes_on_with_the_options_it_had(monkeypatch: pytest.MonkeyPatch)
     options = {**MIXED, "seed": 5, "limit": 4, "tries": 1, "batch_size": 3, "min_coverage": 0.25}
     whole = run_words(**options, out="whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Painter, "generate", _dead)
-        with pytest.raises(BackendError):
+        patch.setattr(Painter, "generate", _stopped)
+        with pytest.raises(KeyboardInterrupt):
             run_words(**options)
     assert resume(Path("run")).cells == whole.cells
     kept = saved_options(Path("run"))

@@ -62,11 +62,16 @@ def task(old: str, new: str) -> Arrange:
 
 def row(number: int, **fields: object) -> Arrange:
     """Change a row of the data."""
+    return data_where(lambda rows: rows[number - 1].update(fields))
+
+
+def data_where(change: Callable[[list[dict[str, object]]], object]) -> Arrange:
+    """Change the rows of the data."""
 
     def arrange(stack: ExitStack) -> None:
         path = Path("rows.jsonl")
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        rows[number - 1] |= fields
+        change(rows)
         path.write_text("".join(json.dumps(one) + "\n" for one in rows))
 
     return arrange
@@ -248,7 +253,44 @@ CASES = [
         f"{RUN} --replicas 2",
         ("--replicas goes with --executor ray", "the executor is 'local'"),
     ),
-    Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("limit=0", "at least 1")),
+    Case("a number that cannot be meant", nothing, f"{RUN} --limit 0", ("--limit 0", "at least 1")),
+    Case(
+        "a rate that cannot be meant",
+        nothing,
+        "stars --tasks math_1 --rate 0",
+        ("--rate 0: expected a number above 0 and below 1",),
+    ),
+    Case(
+        "a share that is none",
+        nothing,
+        "stars --tasks math_1 --mix 2",
+        ("--mix 2: expected a number from 0 to 1",),
+    ),
+    Case("a number that is none", nothing, f"{RUN} --repeats two", ("--repeats two", "at least 1")),
+    Case(
+        "a dataset of no rows",
+        nothing,
+        "run --tasks math_1 --models oracle --data samples=0 --out run",
+        ("Task 'math_1': samples is 0; expected a whole number from 1", "--data KEY=VALUE"),
+    ),
+    Case(
+        "replicas of no judge of the run",
+        nothing,
+        f"{RUN} --judge-replicas redaer=2",
+        ("--judge-replicas redaer=2", "Unknown judge of this run 'redaer'", "'reader'?"),
+    ),
+    Case(
+        "replicas of a judge that asks a server",
+        nothing,
+        "run --tasks words.yaml --models painter --judges openai --modes direct --judge-replicas openai=2",
+        ("--judge-replicas openai=2", "'openai' asks a server", "one rate limit", "Leave it out"),
+    ),
+    Case(
+        "a time limit for what cannot be replaced",
+        nothing,
+        f"{RUN} --replica-timeout 60",
+        ("--replica-timeout goes with --executor workers=N or ray", "--judge-replicas"),
+    ),
     Case(
         "a judge that cannot read such pictures",
         nothing,
@@ -304,6 +346,12 @@ CASES = [
         task("In words: {{ question }}", "{{ questoin }}"),
         VALIDATE,
         ("words.yaml:7: prompts.answer", "Did you mean 'question'?"),
+    ),
+    Case(
+        "a row without a field that a template names",
+        data_where(lambda rows: rows[5].pop("question")),
+        VALIDATE,
+        ("words: sample s6: words.yaml:4: prompts.direct: Unknown variable 'question'",),
     ),
     Case(
         "a target that is a column's name, not its value",

@@ -6,6 +6,7 @@ Real processes, and a real Ray cluster of two nodes on this machine.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,14 +21,19 @@ from typing import Any
 import pytest
 
 from tests.support_backends import install, write_task
-from tests.support_executors import notes
+from tests.support_executors import asked, mortal, notes, processes
 from tests.support_run import by_sample, lines, run_words
 from tests.support_run import plugins as plugins
+from tests.test_run_log import small_disk as small_disk
 from tests.test_runner import MIXED, everything
 from unisandbox.api import run
-from unisandbox.errors import BackendError, UsageError
+from unisandbox.errors import BackendError, RunFolderError, UsageError
 from unisandbox.executors import workers
+from unisandbox.executors.replica import Role
 from unisandbox.plugins import installed
+from unisandbox.run_log import read_lines
+from unisandbox.runner import Silent
+from unisandbox.specs import Spec
 
 SAMPLES = 24
 
@@ -63,19 +69,6 @@ def folder(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     installed.cache_clear()
     write_task(plugins.parent, SAMPLES)
     return plugins.parent
-
-
-def mortal(folder: Path, **options: object) -> str:
-    return ",".join([f"mortal:folder={folder}", *(f"{key}={value}" for key, value in options.items())])
-
-
-def asked(folder: Path) -> Counter[str]:
-    """Return how often each request was begun."""
-    return Counter(key for key, _ in notes(folder, "asked"))
-
-
-def processes(folder: Path) -> list[str]:
-    return [pid for pid, *_ in notes(folder, "lives")]
 
 
 # --- the same bytes ---
@@ -164,6 +157,58 @@ def test_a_sample_that_kills_every_replica_ends_as_one_error(folder: Path, execu
     assert set(times.values()) == {1}  # all that is before it is answered, and all behind it not begun
 
 
+# --- what hangs ---
+
+
+@pytest.mark.parametrize("end", ["hangs", "stops"])
+def test_a_replica_that_hangs_is_replaced(
+    end: str, folder: Path, executor: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = mortal(folder, right=0.6, unanswered=0.2, once=True, end=end, pace=0.06)
+    (cell,) = run_words(models=model, executor=executor, replica_timeout=6)
+    assert (folder / "died").exists() and cell.score.errors == 0
+    again = [key for key, times in asked(folder).items() if times > 1]
+    assert len(again) == 1 and max(asked(folder).values()) == 2
+    assert "a replica is gone: it said nothing for 6 s" in capsys.readouterr().err
+    assert gone(processes(folder))
+    run_words(out="first", models=model)
+    assert everything() == everything("first")
+
+
+def test_a_sample_that_hangs_every_replica_ends_as_one_error(folder: Path, executor: str) -> None:
+    model = mortal(folder, poison="s5", end="hangs", pace=0.06, batch=2)
+    (cell,) = run_words(models=model, executor=executor, replica_timeout=6, tries=2)
+    line = by_sample("generations.jsonl")["s5"]
+    assert line["error"] == "2 replicas died of it; the last one: it said nothing for 6 s"
+    assert (cell.score.n, cell.score.errors, cell.score.value) == (SAMPLES - 1, 1, 1.0)
+    times = asked(folder)
+    assert 2 <= times.pop(line["key"]) <= 3 and set(times.values()) == {1}
+
+
+class SlowReader(Silent):
+    """Lets answers wait, as a judge does that is far behind."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def generated(self, error: bool) -> None:
+        """Sleep once, longer than a replica may be silent."""
+        self._seen += 1
+        if self._seen == 3:
+            time.sleep(5)
+
+
+def test_who_answers_in_time_is_not_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither for a batch that takes longer, nor because nobody listens."""
+    model = mortal(folder, pace=0.5, batch=8)
+    run_words(models=model, executor="workers=2", replica_timeout=3, progress=SlowReader())
+    assert set(asked(folder).values()) == {1} and len(processes(folder)) == 2
+    assert capsys.readouterr().err == ""
+
+
+# --- what does not come up, and what gives up ---
+
+
 @pytest.mark.parametrize(
     ("load", "says"),
     [
@@ -179,6 +224,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_run(
         run_words(models=mortal(folder, load=load, pace=0.2, batch=1), executor=executor)
     assert says in str(failed.value)
     assert len(processes(folder)) <= 4  # no endless loop
+    assert load == "weights" or not Path("run").exists()  # one of them may have answered already
 
 
 def test_a_replica_that_cannot_be_started_is_no_harm_while_another_works(
@@ -257,6 +303,36 @@ def test_the_driver_killed_and_started_again_asks_only_what_was_in_flight(
     assert everything() == everything("first")
 
 
+def test_a_full_disk_keeps_what_is_written_and_ends_the_replicas(folder: Path, small_disk: Path) -> None:
+    out = small_disk / "run"
+    with pytest.raises(RunFolderError, match="the disk is full"):
+        run_words(out=out, models=mortal(folder), executor="workers=2", repeats=20)
+    assert gone(processes(folder))
+    kept = len(list(read_lines(out / "generations.jsonl")))
+    assert 0 < kept < 20 * SAMPLES
+    shutil.copytree(out, "run")
+    before = asked(folder)
+    assert run_words(models=mortal(folder), executor="workers=2", repeats=20).finished
+    assert (asked(folder) - before).total() == 20 * SAMPLES - kept
+    run_words(out="first", models=mortal(folder), repeats=20)
+    assert everything() == everything("first")
+
+
+def test_a_worker_ended_while_plugins_are_imported_says_nothing(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    install(folder / "site", "slow_plugin", "slow_plugin")
+    (folder / "site" / "slow_plugin.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(folder / 'importing')!r}).touch()\ntime.sleep(60)\n"
+    )
+    processes = workers.Processes(1, [], Role("model", Spec("painter"), 1))
+    worker = processes.start()
+    wait_for((folder / "importing").exists)
+    processes.end(worker, kindly=False)
+    assert worker.process.returncode == -signal.SIGTERM
+    assert capfd.readouterr().err == ""
+
+
 def test_ctrl_c_lets_replicas_finish_what_they_are_at(folder: Path) -> None:
     """Ctrl-C in a terminal reaches the workers too."""
     model = mortal(folder, pace=0.1, batch=2)
@@ -286,6 +362,21 @@ def test_nodes_may_go_and_come_while_it_runs(folder: Path, cluster: Any) -> None
     assert sum(times - 1 for times in asked(folder).values()) <= 2  # what was in flight on the node
     run_words(out="first", models=mortal(folder, pace=0.3, batch=2), modes=modes)
     assert everything() == everything("first")
+
+
+def test_no_place_is_left(folder: Path, cluster: Any) -> None:
+    node = cluster.add_node(num_cpus=2, num_gpus=2)
+    start = command(folder, mortal(folder, pace=0.3, batch=2), f"ray:{cluster.address}", "answer")
+    start["args"] += ["--gpus-per-replica", "2"]
+    with subprocess.Popen(**start) as driver:
+        wait_for(lambda: len(notes(folder, "asked")) > 4)
+        cluster.remove_node(node, allow_graceful=False)
+        _, err = driver.communicate(timeout=200)
+    assert driver.returncode == 1
+    last = err.splitlines()[-1]
+    assert last.endswith("can run. What is done is kept. To go on: unisandbox resume run"), err
+    assert "there is no place left where a replica" in last
+    assert lines("generations.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +422,7 @@ def test_a_model_in_another_environment(folder: Path, executor: str) -> None:
 
 def test_each_worker_gets_a_device(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "devices", lambda: ["4", "6"])
-    run_words(models=mortal(folder, pace=0.05, batch=1, once=True), executor="workers=2")
+    run_words(models=mortal(folder, pace=0.2, batch=1, once=True), executor="workers=2")
     devices = [device for _, device, _ in notes(folder, "lives")]
     assert sorted(devices[:2]) == ["4", "6"] and devices[2] in ("4", "6")
     with pytest.raises(UsageError, match=r"workers=3: each worker takes a GPU, and there are 2: 4, 6\."):

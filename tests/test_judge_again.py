@@ -83,6 +83,36 @@ def test_judging_again_what_is_judged_changes_nothing(ran: Path, no_model: None)
     assert {path: path.read_bytes() for path in ran.glob("*.json*")} == before
 
 
+def test_that_nothing_is_to_be_done_is_said_with_what_can_be(
+    ran: Path, no_model: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["judge", "run", "--judges", SECOND, "--quiet"]) == 0
+    assert "Nothing to do" not in capsys.readouterr().err
+    assert main(["judge", "run", "--judges", SECOND, "--quiet"]) == 0
+    assert f"Nothing to do: {SECOND} judged all of it before. To have it judged again, add --again; " in (
+        capsys.readouterr().err
+    )
+    assert main(["judge", "run", "--judges", SECOND, "--quiet", "--again"]) == 0
+    assert "Nothing to do" not in capsys.readouterr().err
+    assert len([line for line in lines("verdicts.jsonl") if line["judge"] == SECOND]) == 2 * 12
+
+
+def test_judged_again_the_new_verdicts_count(
+    ran: Path, no_model: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = judge_again(ran, [SECOND])
+
+    def match(self: Reader, cases: Sequence[Case]) -> Iterator[Verdict]:
+        return (Verdict(case.key, "incorrect", "", {}) for case in cases)
+
+    monkeypatch.setattr(Reader, "match", match)
+    assert judge_again(ran, [SECOND]) == before
+    scores = {(cell.judge, cell.mode): cell.score.value for cell in judge_again(ran, [SECOND], again=True)}
+    kept = {(cell.judge, cell.mode): cell.score.value for cell in before if cell.judge == "reader"}
+    assert scores == kept | {(SECOND, mode): 0.0 for _, mode in kept}
+    assert load_run(ran).cells == judge_again(ran, [SECOND]).cells
+
+
 def test_errors_are_tried_again(ran: Path, no_model: None, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Reader.match
 
@@ -195,4 +225,4 @@ def test_the_command_says_all(ran: Path, no_model: None, capsys: pytest.CaptureF
     assert "first: reader\nsecond: reader:batch=2\n" in out and "kappa" in out
     assert "judged 12/12, 0 errors" in err and "asked" not in err and "Saved in run" in err
     assert main(["judge", "run", "--judges", SECOND, "--tries", "0"]) == 2
-    assert "tries=0: expected a whole number of at least 1" in capsys.readouterr().err
+    assert "--tries 0: expected a whole number of at least 1" in capsys.readouterr().err

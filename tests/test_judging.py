@@ -366,6 +366,43 @@ def test_a_failure_to_write_is_kept_for_the_main_thread_and_nothing_hangs() -> N
     assert isinstance(stage.failure, OSError) and len(judge.views) == 1
 
 
+class Overlapping(Slow):
+    """Takes two batches at once, and goes on only when both are there."""
+
+    batch_size = 2
+    batches_at_once = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave.set()
+        self.meet = threading.Barrier(2, timeout=10)
+
+    def observe(self, views: Sequence[View]) -> Iterator[Observation]:
+        self.meet.wait()
+        return super().observe(views)
+
+
+def test_a_judge_may_take_several_batches_at_once() -> None:
+    verdicts: list[Verdict] = []
+    stage = JudgeStage(
+        Overlapping(), lambda _, verdict: verdicts.append(verdict), Patience("it", JudgeError, 1)
+    )
+    for number in range(4):
+        stage.put(judged(number))
+    stage.finish()
+    assert stage.failure is None
+    assert sorted(verdict.outcome for verdict in verdicts) == ["rejected"] * 4
+    wait_for_threads()
+
+
+def test_a_dropped_judge_of_several_batches_leaves_no_thread_behind() -> None:
+    judge = Overlapping()
+    stage = JudgeStage(judge, lambda judged, verdict: None, Patience("it", JudgeError, 1), waiting=2)
+    stage.drop()
+    judge.meet.abort()
+    wait_for_threads()
+
+
 def test_an_idle_judge_does_not_wait_for_a_whole_batch_and_a_busy_one_takes_what_came_in() -> None:
     judge = Slow()
     judge.batch_size = 4

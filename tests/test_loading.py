@@ -26,6 +26,17 @@ def test_what_is_neither_is_said(model: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "says"), [("", "model= is empty"), ("model.safetensors", "model=model.safetensors is a file")]
+)
+def test_a_file_and_nothing_are_no_folder(model: str, says: str, in_tmp: Path) -> None:
+    Path("model.safetensors").touch()
+    with pytest.raises(UsageError) as caught:
+        checkpoint("it", model, "config.json")
+    expected = "expected a folder with a config.json, or a hub name (OWNER/NAME)."
+    assert str(caught.value) == f"it: {says}: {expected}"
+
+
+@pytest.mark.parametrize(
     ("holds", "wanted", "said"),
     [
         ([], "config.json", "It holds: nothing."),

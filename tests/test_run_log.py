@@ -18,7 +18,8 @@ from tests.support_backends import Painter, picture
 from tests.support_run import by_sample, lines, run_words
 from tests.support_run import plugins as plugins
 from tests.support_run import words as words
-from unisandbox.errors import RunFolderError
+from unisandbox.api import resume
+from unisandbox.errors import BackendError, RunFolderError
 from unisandbox.records import Generation, Image, Request
 from unisandbox.run_log import RunLog, read_lines
 
@@ -222,6 +223,60 @@ def test_a_disk_that_is_really_full(small_disk: Path, monkeypatch: pytest.Monkey
     assert results.finished and len(samples) == 600 - kept
     run_words(out="whole", repeats=100)
     assert Path("moved/results.json").read_bytes() == Path("whole/results.json").read_bytes()
+
+
+# --- a model that cannot be loaded ---
+
+
+def unloadable(patch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(self: Painter) -> None:
+        raise error
+
+    patch.setattr(Painter, "__init__", fail)
+
+
+def test_a_model_that_fails_before_it_is_asked_leaves_the_folder_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        unloadable(patch, OSError("no such weights"))
+        for out in ("run", "mine", "deep/run"):
+            with pytest.raises(BackendError, match="no such weights"):
+                run_words(out=out)
+    assert contents(Path("mine")) == {"mine/notes.txt": b"mine"}
+    assert not Path("run").exists() and not Path("deep/run").exists()
+    assert run_words(out="mine", seed=1).finished  # and is free for another matrix
+
+
+def test_a_model_that_fails_where_something_was_asked_deletes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_words(modes="answer", shard="1/2")
+    before = contents()
+    for log in (GENERATIONS, VERDICTS):
+        lines_ = log.read_bytes().splitlines(keepends=True)
+        log.write_bytes(b"".join(lines_[:2]))
+    kept = {path: data for path, data in contents().items() if path.endswith(".jsonl")}
+    with monkeypatch.context() as patch:
+        unloadable(patch, OSError("no such weights"))
+        with pytest.raises(BackendError):
+            run_words(modes="answer", shard="1/2")
+    assert {path: data for path, data in contents().items() if path.endswith(".jsonl")} == kept
+    run_words(modes="answer", shard="1/2")
+    assert contents()["run/results.json"] == before["run/results.json"]
+
+
+def test_a_run_stopped_while_its_model_is_loaded_can_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        unloadable(patch, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run_words()
+        unloadable(patch, OSError("no such weights"))
+        with pytest.raises(BackendError):
+            resume(Path("run"))
+    assert resume(Path("run")).finished
 
 
 # --- lines that cannot be used ---

@@ -22,7 +22,7 @@ from tests.support_run import words as words
 from unisandbox import merge, storage
 from unisandbox.api import judge_again
 from unisandbox.cli import main
-from unisandbox.errors import RunFolderError, UsageError
+from unisandbox.errors import BackendError, RunFolderError, UsageError
 from unisandbox.records import Generation, Request
 from unisandbox.storage import local, spool_of
 
@@ -221,6 +221,26 @@ def test_judging_again_is_sent_too(words: Path) -> None:
     run_words(out=URL)
     judge_again(local(URL), ["reader:batch=2"])
     assert b"reader:batch=2" in stored("run.json") and b"reader:batch=2" in stored("verdicts.jsonl")
+
+
+def test_a_model_that_cannot_be_loaded_leaves_nothing_there(
+    words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = MemoryFileSystem().exists
+
+    def fail(self: Painter) -> None:
+        until = time.monotonic() + 10
+        while not there("/bucket/night/run.json") and time.monotonic() < until:
+            time.sleep(0.01)
+        raise OSError("no such weights" if there("/bucket/night/run.json") else "nothing was sent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "EVERY", 0.02)
+        patch.setattr(Painter, "__init__", fail)
+        with pytest.raises(BackendError, match="no such weights"):
+            run_words(out=URL)
+    assert not there("/bucket/night/run.json")
+    assert run_words(out=URL, seed=1).finished
 
 
 def test_a_run_on_the_local_disk_never_asks_fsspec(words: Path, monkeypatch: pytest.MonkeyPatch) -> None:

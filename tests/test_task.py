@@ -1,5 +1,6 @@
 """Task files: what is meant is read, and every mistake is named with file, line and key before a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +185,17 @@ def test_the_fingerprint_does_not_follow_words_about_the_task(in_tmp: Path) -> N
         ("tags", "reasoning", "tags: input should be a valid list (found 'reasoning')."),
         ("dataset", {}, "dataset: dictionary should have at least 1 item"),
         ("dataset.source", None, "dataset: the key 'source' is missing."),
-        ("dataset.source", "jsnl", "dataset: Unknown dataset 'jsnl'. Did you mean 'jsonl'?"),
-        ("dataset.pth", "x", "dataset: dataset 'jsonl': Unknown option 'pth'. Did you mean 'path'?"),
-        ("dataset.fields", "x", "dataset: dataset 'jsonl': option fields='x': input should be a valid"),
+        ("dataset.source", "jsnl", "dataset: task 'counting': Unknown dataset 'jsnl'. Did you mean 'jsonl'?"),
+        (
+            "dataset.pth",
+            "x",
+            "dataset: task 'counting': dataset 'jsonl': Unknown option 'pth'. Did you mean 'path'?",
+        ),
+        (
+            "dataset.fields",
+            "x",
+            "dataset: task 'counting': dataset 'jsonl': option fields='x': ",
+        ),
         (
             "variants",
             {"v": {"pth": "x"}},
@@ -422,10 +431,19 @@ def test_a_file_of_rows_that_is_missing_is_named(in_tmp: Path) -> None:
         read_task(in_tmp / "none" / "counting.yaml")
 
 
+def test_a_row_that_lacks_a_field_is_named_wherever_it_stands(in_tmp: Path) -> None:
+    task = make_task(in_tmp)
+    *rows, last = task.samples
+    odd = replace(last, id="odd", fields={k: v for k, v in last.fields.items() if k != "question"})
+    task.__dict__["samples"] = (*rows * 100, odd)
+    with pytest.raises(TaskFileError, match=r"^sample odd: .*Unknown variable 'question'"):
+        task.validate()
+
+
 def test_an_option_that_is_missing_is_asked_for_when_rows_are_wanted(in_tmp: Path) -> None:
     task = make_task(in_tmp, changed("dataset.path", None))
     with pytest.raises(
-        DataError, match=r"Task 'counting': dataset 'jsonl' needs the option path=\.\.\. \(see --data\)"
+        DataError, match=r"Task 'counting': dataset 'jsonl' needs the option path=\.\.\. Its options stand"
     ):
         _ = task.samples
 

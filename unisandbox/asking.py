@@ -19,13 +19,15 @@ THINK = (
 """The first of two calls, for tasks that bring no ``think`` template."""
 
 
-class _Keyed(Protocol):
+class Keyed(Protocol):
+    """What is told from others by a key, as all are that are asked, and their answers."""
+
     @property
     def key(self) -> str: ...
 
 
-Item = TypeVar("Item", bound=_Keyed)
-Answer = TypeVar("Answer", bound=_Keyed)
+Item = TypeVar("Item", bound=Keyed)
+Answer = TypeVar("Answer", bound=Keyed)
 
 
 class Patience:
@@ -121,7 +123,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:500]
 
 
-def failed_generation(request: Request, reason: str) -> Generation:
+def failed_generation(request: Keyed, reason: str) -> Generation:
     """Return the record of a request that got no answer for a fault that is not the model's."""
     return Generation(request.key, finish="error", error=reason)
 
@@ -133,6 +135,11 @@ class Asked:
     request: Request
     thinks_first: Request | None = None
     """The call for the thought, where the model has to be asked for it apart."""
+
+    @property
+    def key(self) -> str:
+        """The trial's content key."""
+        return self.request.key
 
 
 def make_request(ask: Ask, trial: Trial, before: Generation | None) -> Asked | Generation:
@@ -187,7 +194,10 @@ def _checked(backend: Backend) -> Callable[[Sequence[Request]], Iterator[Generat
     """Return ``backend.generate``, failing by name where it yields what cannot be logged or judged."""
 
     def ask(requests: Sequence[Request]) -> Iterator[Generation]:
-        for generation in backend.generate(requests):
+        made = backend.generate(requests)
+        if not isinstance(made, Iterable):
+            raise TypeError(f"generate returned {_kind(made)}, expected to yield Generations")
+        for generation in made:
             if fault := _misshapen(generation):
                 raise TypeError(f"the backend yielded {fault}")
             yield generation
@@ -197,14 +207,20 @@ def _checked(backend: Backend) -> Callable[[Sequence[Request]], Iterator[Generat
 
 def _misshapen(generation: object) -> str:
     if not isinstance(generation, Generation):
-        return f"a {type(generation).__name__}, expected Generation"
+        return f"{_kind(generation)}, expected Generation"
     if generation.finish not in get_args(Finish):
         return f"finish={generation.finish!r}, expected one of {', '.join(get_args(Finish))}"
     for name, kind in (("image", Image), ("text", str), ("thought", str)):
         value = getattr(generation, name)
         if value is not None and not isinstance(value, kind):
-            return f"{name} as a {type(value).__name__}, expected {kind.__name__} or None"
+            wanted = "unisandbox.Image (Image.from_pil makes one)" if kind is Image else kind.__name__
+            return f"{name} as {_kind(value)}, expected {wanted} or None"
     return ""
+
+
+def _kind(value: object) -> str:
+    kind = type(value)
+    return f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__name__}"
 
 
 def _in_two_calls(backend: Backend, asked: Sequence[Asked], patience: Patience) -> Iterator[Generation]:

@@ -16,7 +16,10 @@ def load_backend(model: Model) -> Backend:
     """Build a model's backend; raises UsageError for bad options, BackendError when it cannot be loaded."""
     backend = _load(f"model {model.spec.name!r}", model.entry.load(), model.options, BackendError)
     if not isinstance(backend, Backend):
-        raise BackendError(f"The factory of model {model.spec.name!r} returned no backend: {backend!r}.")
+        raise BackendError(
+            f"The factory of model {model.spec.name!r} returned no backend: "
+            f"{backend!r} has no method generate."
+        )
     return backend
 
 
@@ -25,17 +28,21 @@ def load_judge(choice: JudgeChoice) -> Judge:
     spec = choice.spec
     judge = _load(f"judge {spec.name!r}", choice.entry.load(), choice.options, JudgeError)
     if not isinstance(judge, Judge):
-        raise JudgeError(f"The factory of judge {spec.name!r} returned no judge: {judge!r}.")
+        raise JudgeError(
+            f"The factory of judge {spec.name!r} returned no judge: {judge!r} lacks observe or match."
+        )
     return judge
 
 
 @contextmanager
-def loaded_judges(chosen: Iterable[JudgeChoice]) -> Iterator[dict[str, Judge]]:
-    """Load judges by label, and close at the end those that hold something open; raises as ``load_judge``."""
+def loaded_judges(
+    chosen: Iterable[JudgeChoice], load: Callable[[JudgeChoice], Judge] = load_judge
+) -> Iterator[dict[str, Judge]]:
+    """Load judges by label, and close at the end those that hold something open; raises as ``load`` does."""
     with ExitStack() as opened:
         judges: dict[str, Judge] = {}
         for choice in chosen:
-            judge = judges[choice.label] = load_judge(choice)
+            judge = judges[choice.label] = load(choice)
             if callable(close := getattr(judge, "close", None)):
                 opened.callback(close)
         yield judges

@@ -75,8 +75,13 @@ class RegisterJudge(Protocol):
         summary: str,
         reads: tuple[Readable, ...],
         default_for: tuple[Readable, ...] = (),
+        remote: bool | str = False,
     ) -> None:
-        """``default_for``: what it judges when a run names no judge."""
+        """``default_for``: what it judges when a run names no judge.
+
+        ``remote``: it asks a server, under one rate limit, and so has no replicas. Where the options decide
+        that, give ``"module:function"``: a light function from the options, as text, to a bool.
+        """
         ...
 
 

@@ -39,7 +39,11 @@ class Case:
 
 @runtime_checkable
 class Judge(Protocol):
-    """Carries out rubrics. Optional: ``batch_size``, ``describe()`` and ``close()``, as for a backend."""
+    """Carries out rubrics. Optional: ``batch_size``, ``describe()`` and ``close()``, as for a backend.
+
+    A judge that waits for others rather than computes may set ``batches_at_once`` to more than 1: that many
+    threads then call it at the same time.
+    """
 
     def observe(self, views: Sequence[View]) -> Iterator[Observation]:
         """Yield one observation a view, in any order. An exception counts as in ``Backend.generate``."""

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar, get_args
@@ -45,7 +45,10 @@ Report = Callable[[Judged, Verdict], None]
 
 
 class JudgeStage:
-    """One judge, fed through a bounded queue; calls ``report`` with every verdict, from its own thread."""
+    """One judge, fed through a bounded queue; calls ``report`` with every verdict, from threads of its own.
+
+    One thread, or as many as the judge takes batches at once.
+    """
 
     def __init__(self, judge: Judge, report: Report, patience: Patience, waiting: int = 256) -> None:
         self._judge = judge
@@ -57,8 +60,11 @@ class JudgeStage:
         self._seen: OrderedDict[tuple[str, str], Observation] = OrderedDict()
         self._dropped = False
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._gathering, self._remembering = threading.Lock(), threading.Lock()
+        at_once = int(getattr(judge, "batches_at_once", None) or 1)
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(at_once)]
+        for thread in self._threads:
+            thread.start()
 
     def put(self, judged: Judged) -> None:
         """Hand over a generation; waits while the judge is far behind."""
@@ -68,13 +74,18 @@ class JudgeStage:
         """Judge all that is waiting, then stop; after ``drop`` there is nothing to wait for."""
         if not self._dropped:
             self._queue.put(None)
-            self._thread.join()
+            for thread in self._threads:
+                thread.join()
 
     def drop(self) -> None:
         """Stop without judging what is waiting: it is logged, and judged on the next start."""
         self._dropped = True
         with suppress(queue.Full):  # full: the thread finds out by the next batch
             self._queue.put_nowait(None)
+
+    def _next_batch(self) -> list[Judged]:
+        with self._gathering:
+            return [] if self._dropped else self._gathered()
 
     def _gathered(self) -> list[Judged]:
         """Return what waits, a batch at most, ``[]`` at the end.
@@ -99,7 +110,7 @@ class JudgeStage:
         return batch
 
     def _work(self) -> None:
-        while (batch := self._gathered()) and not self._dropped:
+        while (batch := self._next_batch()) and not self._dropped:
             if self.failure is None:
                 try:
                     for judged, verdict in self._verdicts(batch):
@@ -119,14 +130,14 @@ class JudgeStage:
                 cases.append(case)
             else:  # there is nothing to hold against the target
                 yield judged, match_by_rules(case)
-        match = _checked(self._judge.match, Verdict)
-        for verdict in answered(match, cases, _failed_verdict, self._patience):
+        for verdict in matched(self._judge, cases, self._patience):
             yield by_key[verdict.key], verdict
 
     def _observations(self, batch: Sequence[Judged]) -> Iterator[Observation]:
         """Observe each picture once; the same bytes under the same rubric look the same."""
         fresh: list[View] = []
         again: list[tuple[str, tuple[str, str]]] = []
+        known: dict[tuple[str, str], Observation] = {}
         asked: set[tuple[str, str]] = set()
         name_of: dict[str, tuple[str, str]] = {}
         for judged in batch:
@@ -135,26 +146,27 @@ class JudgeStage:
                 fresh.append(view)
                 continue
             name = (view.image.digest, view.rubric.name)
-            if name in self._seen or name in asked:
+            if (seen_before := self._seen.get(name)) is not None:
+                known[name] = seen_before
+            if name in known or name in asked:
                 again.append((view.key, name))
             else:
                 asked.add(name)
                 name_of[view.key] = name
                 fresh.append(view)
-        observe = _checked(self._judge.observe, Observation)
-        for seen in answered(observe, fresh, _failed_observation, self._patience):
+        for seen in observed(self._judge, fresh, self._patience):
             if (picture := name_of.get(seen.key)) is not None:
-                self._seen[picture] = seen
+                known[picture] = seen
             yield seen
         for key, name in again:
-            yield replace(self._seen[name], key=key)
-        self._forget()
+            yield replace(known[name], key=key)
+        self._remember(known)
 
-    def _forget(self) -> None:
-        for name in [name for name, seen in self._seen.items() if seen.error is not None]:
-            del self._seen[name]
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+    def _remember(self, known: Mapping[tuple[str, str], Observation]) -> None:
+        with self._remembering:
+            self._seen.update((name, seen) for name, seen in known.items() if seen.error is None)
+            while len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
 
 
 def _view(judged: Judged) -> View:
@@ -187,9 +199,26 @@ def _checked(
     return checked
 
 
-def _failed_observation(view: View, reason: str) -> Observation:
+def observed(judge: Judge, views: Sequence[View], patience: Patience) -> Iterator[Observation]:
+    """Let a judge observe, as ``answered`` asks."""
+    return answered(_checked(judge.observe, Observation), views, unobserved, patience)
+
+
+def matched(judge: Judge, cases: Sequence[Case], patience: Patience) -> Iterator[Verdict]:
+    """Let a judge hold observations against targets, as ``answered`` asks."""
+    return answered(_checked(judge.match, Verdict), cases, unmatched, patience)
+
+
+def unobserved(view: View, reason: str) -> Observation:
+    """Return the record of a view that the judge could not observe."""
     return Observation(view.key, error=reason)
 
 
-def _failed_verdict(case: Case, reason: str) -> Verdict:
+def unmatched(case: Case, reason: str) -> Verdict:
+    """Return the record of a case that the judge could not decide."""
     return Verdict(case.key, "error", reason, case.observation.slots)
+
+
+def unjudged(item: View | Case, reason: str) -> Observation | Verdict:
+    """Return the record of either."""
+    return unobserved(item, reason) if isinstance(item, View) else unmatched(item, reason)

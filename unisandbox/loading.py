@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,15 +26,17 @@ _PACKAGE = re.compile(r"requires the (\w+) library|pip install (?:-U )?([\w-]+)"
 _FIXES = {
     "accelerate": "pip install 'unisandbox[models]'",
     "peft": "pip install 'unisandbox[models]'",
+    "bitsandbytes": "pip install 'unisandbox[quantize]'",
     "torchvision": "install the torchvision that belongs to your torch "
     "(torch 2.13.0: pip install torchvision==0.28.0)",
 }
 
 
 def quiet() -> None:
-    """Keep what transformers tells developers off the screen, and its bars; call it before other imports."""
+    """Keep what libraries tell developers off the screen, and bars; call it before other imports."""
     from transformers.utils import logging
 
+    getLogger("bitsandbytes").setLevel(ERROR)  # it warns of every pass in bfloat16
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
@@ -52,9 +55,14 @@ def checkpoint(who: str, model: str, marker: str) -> str:
     """Return the folder, or a hub name as it is.
 
     ``marker`` is the file that every such folder holds, ``config.json`` or ``model_index.json``. Raises
-    UsageError for a folder that is not there or holds something else.
+    UsageError for a file, and for a folder that is not there or holds something else.
     """
     folder = Path(model).expanduser()
+    if not model or folder.is_file():
+        found = f"{model} is a file" if model else " is empty"
+        raise UsageError(
+            f"{who}: model={found}: expected a folder with a {marker}, or a hub name (OWNER/NAME)."
+        )
     if not folder.is_dir():
         if folder.exists() or model.startswith(("/", ".", "~")) or model.count("/") != 1:
             raise UsageError(f"{who}: model={model}: no such folder, and no hub name (OWNER/NAME).")

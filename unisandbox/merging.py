@@ -21,6 +21,7 @@ from unisandbox.results import Results, collect
 from unisandbox.run_log import (
     GENERATIONS,
     IMAGES,
+    LOCK,
     RESULTS,
     RUN,
     VERDICTS,
@@ -55,7 +56,7 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> Results:
             f"{folders[0]}: its tasks or rubrics are others by now: {changed}. "
             "Merge with those that it was run with."
         )
-    if out.is_dir() and not (out / RUN).exists() and any(path.name != ".lock" for path in out.iterdir()):
+    if out.is_dir() and not (out / RUN).exists() and any(path.name != LOCK for path in out.iterdir()):
         raise RunFolderError(f"{out} is not empty, and no run folder: it has no {RUN}. {FIX}")
     kept: dict[str, _Kept] = {GENERATIONS: {}, VERDICTS: {}}
     for folder in folders:  # before anything is written: they may not fit together

@@ -70,6 +70,23 @@ class RunOptions:
     py_executable: tuple[str, ...] = _option(
         (), "Python interpreters of models that need another environment", metavar="MODEL=PATH"
     )
+    judge_replicas: tuple[str, ...] = _option(
+        (),
+        "copies of a judge, in processes of their own or, with --executor ray, on the cluster; default: it "
+        "runs in this process",
+        metavar="JUDGE=N",
+    )
+    judge_gpus_per_replica: float | None = _option(
+        None,
+        "GPUs of a copy of a judge on a Ray cluster, or a share of one; default: 1 where there are any",
+        metavar="G",
+    )
+    replica_timeout: float | None = _option(
+        None,
+        "replace a copy of a model or judge that works and gives no answer for so long, as if it had died; "
+        "default: never",
+        metavar="SECONDS",
+    )
     tries: int = _option(3, "attempts at a request before it is recorded as an error")
     min_coverage: float = _option(1.0, "exit with code 3 when less than this share of a cell could be scored")
     out: Path | str | None = _option(
@@ -82,6 +99,8 @@ class RunOptions:
 
 
 DEFAULTS = RunOptions()
+JUDGING = ("tries", "executor", "judge_replicas", "judge_gpus_per_replica", "replica_timeout")
+"""What also goes with judging a run again."""
 MINIMUM = {"repeats": 1, "best_of": 2, "limit": 1, "batch_size": 1, "replicas": 1, "tries": 1, "seed": 0}
 """Smallest sensible value."""
 

@@ -69,6 +69,12 @@ class JudgeEntry(Entry):
 
     reads: tuple[str, ...]
     default_for: tuple[str, ...]
+    remote: bool | str = False
+    """Whether it asks a server, or ``module:function`` from the options to that."""
+
+    def is_remote(self, options: Mapping[str, str]) -> bool:
+        """Return whether it asks a server with these options; raises UsageError for unknown names in them."""
+        return self._import(self.remote)(options) if isinstance(self.remote, str) else self.remote
 
 
 E = TypeVar("E", bound=Entry)

@@ -7,7 +7,7 @@ never an empty string.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -46,6 +46,10 @@ class Template:
             raise TaskFileError(f"{where}: not a valid Jinja template: {error}") from None
         self.literal: str | None = None if re.search(r"\{[{%#]", source) else self._render()
 
+    def __reduce__(self) -> tuple[Callable[[str, str], Template], tuple[str, str]]:
+        """Travel to other processes as the source, which each compiles once."""
+        return _compiled, (self.source, self.where)
+
     def render(self, fields: Fields) -> str:
         """Fill in the fields; raises TaskFileError naming a missing variable and the ones there are."""
         if self.literal is not None:
@@ -68,6 +72,11 @@ class Template:
         if self._field is not None and self._field in fields:
             return fields[self._field]
         return self.render(fields)
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str, where: str) -> Template:
+    return Template(source, where)
 
 
 def render_all(templates: Mapping[str, Template], fields: Fields) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import shutil
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
@@ -39,6 +39,7 @@ FORMAT = 1
 GENERATIONS, VERDICTS, IMAGES = "generations.jsonl", "verdicts.jsonl", "images"
 RUN, RESULTS, CALIBRATION = "run.json", "results.json", "calibration.json"
 REPORT = "report.html"
+LOCK = ".lock"
 
 _SHAPES: dict[str, dict[str, type]] = {
     RUN: {"matrix": dict, "options": dict, "asks": list},
@@ -86,7 +87,10 @@ class AskState:
 
 
 class RunLog:
-    """One run folder, open for writing. Use as a context manager."""
+    """One run folder, open for writing. Use as a context manager.
+
+    A run whose model fails before it has answered anything leaves nothing behind.
+    """
 
     def __init__(
         self, folder: Path, *, fresh: bool = False, has: Callable[[Path], bool] = Path.is_file
@@ -97,9 +101,10 @@ class RunLog:
         """
         self.folder = folder
         self._has = has
+        self._made = not folder.exists()
         try:
             (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-            self._lock = filelock.FileLock(folder / ".lock", blocking=False)
+            self._lock = filelock.FileLock(folder / LOCK, blocking=False)
             self._lock.acquire()
         except filelock.Timeout:
             raise RunFolderError(
@@ -115,6 +120,7 @@ class RunLog:
                 self._generations = opened.enter_context(self._open(GENERATIONS))
                 self._verdicts = opened.enter_context(self._open(VERDICTS))
                 self._end = (folder / GENERATIONS).stat().st_size
+                self._fresh = not (folder / RUN).exists()
             except OSError as error:
                 raise _unwritable(folder, error) from None
             self._opened = opened.pop_all()
@@ -124,8 +130,26 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, RunFolderError)
+        if self._fresh and failed:
+            with suppress(OSError):
+                self._leave_nothing()
         self._opened.close()
+
+    def _leave_nothing(self) -> None:
+        """Take back what was written here, unless something was answered.
+
+        A model that cannot be loaded is most often misnamed: the folder is then free for the one meant.
+        """
+        logs = [self.folder / name for name in (GENERATIONS, VERDICTS)]
+        if any(log.stat().st_size for log in logs):
+            return
+        (self.folder / IMAGES).rmdir()
+        for path in (*logs, self.folder / RESULTS, self.folder / RUN, self.folder / LOCK):
+            path.unlink(missing_ok=True)
+        if self._made:
+            self.folder.rmdir()
 
     def _clear(self) -> None:
         """Delete what a run wrote, ``run.json`` last: where there is none, the files may be somebody's."""

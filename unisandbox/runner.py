@@ -19,7 +19,7 @@ from typing import Protocol
 from unisandbox.asking import Asked, Patience, make_request
 from unisandbox.errors import JudgeError, RunFolderError
 from unisandbox.executors.local import Local
-from unisandbox.executors.protocol import Executor, Replicas, Shard
+from unisandbox.executors.protocol import Executor, ModelReplicas, Shard
 from unisandbox.judge import Judge
 from unisandbox.judging import Judged, JudgeStage, to_judge
 from unisandbox.matrix import Ask, Matrix, Model, Trial
@@ -94,13 +94,16 @@ class Runner:
         self.stopped = False
         """Whether the user asked to stop before the end."""
 
-    def run(self, judges: dict[str, Judge], *, asking: bool = True) -> None:
+    def run(self, judges: dict[str, Judge], *, asking: bool = True, again: bool = False) -> None:
         """Ask and judge all that is missing; raises BackendError or JudgeError when one gives up for good.
 
         Whatever is asked before that is logged, and the same command goes on from there. Without ``asking``
-        only what is logged is judged, and no model is built.
+        only what is logged is judged, and no model is built; ``again``: also where there is a verdict.
         """
         self._log.load(self.states)
+        if again:
+            for state in self.states.values():
+                state.verdicts = {label: bytearray(len(codes)) for label, codes in state.verdicts.items()}
         self._plan(asking)
         self._stages = {
             label: JudgeStage(
@@ -191,7 +194,7 @@ class Runner:
             )
         return said
 
-    def _shards(self, replicas: Replicas, todo: Iterable[AskState], left: int) -> Iterator[Shard]:
+    def _shards(self, replicas: ModelReplicas, todo: Iterable[AskState], left: int) -> Iterator[Shard]:
         """Yield what to ask, batch by batch; an empty shard where more must be answered first.
 
         Ask by ask, but that what is made from earlier generations goes behind the rest until all of those

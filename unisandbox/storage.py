@@ -240,8 +240,7 @@ class Mirror(Workplace):
 
     def send(self) -> None:
         """Send what is new: pictures first, so that no line there names one that is missing."""
-        if (self.folder / RUN).exists():  # first: by it the others are known for a run
-            self.send_file(RUN)
+        self.send_file(RUN)  # first: by it the others are known for a run
         for log in (GENERATIONS, VERDICTS):
             with self._reaching():
                 self._send_log(log)

@@ -29,6 +29,8 @@ from unisandbox.rubric import Rubric
 from unisandbox.specs import checked_options
 from unisandbox.yaml_file import YamlFile, shown
 
+RENDERED = 10_000
+"""Rows of which every prompt and target is rendered before a run."""
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 SAFE = "use letters, digits, '.', '_' and '-', no '..', at most 128 of them"
 
@@ -137,7 +139,9 @@ class Task:
             checked_options(f"dataset {self.source!r}", self.factory, self.options)
             rows = list(self.factory(**self.options))
         except UsageError as error:
-            raise DataError(f"Task {self.name!r}: {error} (see --data)") from None
+            raise DataError(
+                f"Task {self.name!r}: {error} Its options stand in the task's file, or in --data KEY=VALUE."
+            ) from None
         except UnisandboxError:
             raise
         except Exception as error:  # sources come from anyone
@@ -243,18 +247,17 @@ class Task:
         return digest.hexdigest()
 
     def validate(self, samples: int = 3) -> None:
-        """Render every template and judge every target on the first samples; raises UnisandboxError.
+        """Render every template on every row, judge the targets of the first samples; raises UnisandboxError.
 
         The target must score correct, and an empty answer must not: a misspelt column would pass any
-        check of syntax and make every answer wrong, or right.
+        check of syntax and make every answer wrong, or right. A row that lacks a field would end a run in its
+        middle; rows beyond the first ``RENDERED`` are not looked at.
         """
         for mode, scoring in self.scoring.items():
             _refuse_bare_words(scoring, self.samples[0].fields, constant=mode == "planted")
+        for sample in self.samples[:RENDERED]:
+            self._validate_row(sample)
         for sample in self.samples[:samples]:
-            for name, template in self.prompts.items():
-                extra = {"conclusion": "Draw it."} if name == "refined" else {}
-                if not template.render({**sample.fields, **extra}).strip():
-                    raise TaskFileError(f"{template.where}: sample {sample.id} gives an empty prompt.")
             for mode in self.modes:
                 self._validate_scoring(mode, sample)
         for mode in ("gold", "planted"):
@@ -262,6 +265,19 @@ class Task:
                 if not conclusion(self.prompts[mode].render(sample.fields)):
                     raise TaskFileError(f"{self.prompts[mode].where}: the thought says nothing to draw.")
         self.chance(self.modes[0], self.samples[: max(samples, 50)])
+
+    def _validate_row(self, sample: Sample) -> None:
+        fields = {**sample.fields, "conclusion": "Draw it."}
+        try:
+            for name, template in self.prompts.items():
+                if not template.render(fields if name == "refined" else sample.fields).strip():
+                    raise TaskFileError(f"{template.where}: sample {sample.id} gives an empty prompt.")
+            for mode in self.modes:
+                self.target(mode, sample)
+        except TaskFileError as error:
+            if sample is self.samples[0] or f"sample {sample.id}" in str(error):
+                raise
+            raise TaskFileError(f"sample {sample.id}: {error}") from None
 
     def _validate_scoring(self, mode: str, sample: Sample) -> None:
         rubric, target, names = self.rubric(mode, sample), self.target(mode, sample), self.names(mode, sample)
@@ -390,7 +406,7 @@ def _dataset(
         factory = plugins.datasets[str(source)].load()
         options = checked_options(f"dataset {source!r}", factory, options, complete=False)
     except UsageError as error:
-        raise TaskFileError(f"{file.where('dataset')}: {error} (task {name})") from None
+        raise TaskFileError(f"{file.where('dataset')}: task {name!r}: {error}") from None
     base = file.path.parent
     options = {
         key: base / value.expanduser() if isinstance(value, Path) else value for key, value in options.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -88,7 +89,8 @@ class YamlFile:
             return f"{self.where(*keys)}: {unknown('key', str(keys[-1]), known)}"
         if fault["type"] == "missing":
             return f"{self.where(*keys[:-1])}: the key {keys[-1]!r} is missing."
-        message = fault["msg"].removeprefix("Value error, ")
+        message = re.sub(r"valid dictionary or instance of \w+", "mapping", fault["msg"])
+        message = message.removeprefix("Value error, ")
         found = repr(fault["input"])
         found = found if len(found) < 60 else f"a {type(fault['input']).__name__}"
         return f"{self.where(*keys)}: {message[0].lower()}{message[1:]} (found {found})."

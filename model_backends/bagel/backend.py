@@ -80,8 +80,10 @@ class BagelBackend:
         self._max_tokens, self._temperature = max_tokens, text_temperature
         self._preset: Preset | None = preset
         self._rounds = loaded.model.dtype != torch.float32
-        self._writing = Batches(NAME, batch_size * WORDS, filled=self._rounds)
-        self._drawing = Batches(NAME, batch_size, filled=self._rounds)
+        # LLM.int8 takes the columns that stand out from all of a batch: its company would change an answer
+        alone = loaded.quantize == "8bit"
+        self._writing = Batches(NAME, 1 if alone else batch_size * WORDS, filled=self._rounds)
+        self._drawing = Batches(NAME, 1 if alone else batch_size, filled=self._rounds)
         self.batch_size = self._writing.size
 
     def describe(self) -> Fields:
@@ -90,13 +92,15 @@ class BagelBackend:
         return {
             "model": self._name,
             "weights": self.loaded.digest,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": self.loaded.parameters,
             "thinking": "native",
             "instruction": self._instruction or "the default",
             "pictures": {**asdict(self._sampling), "image_size": self._image_size},
             "words": {"temperature": self._temperature, "max_tokens": self._max_tokens},
             "device": device_label(model.device),
+            "device_map": {number: str(place) for number, place in self.loaded.places.items()},
             "dtype": number_format(model.dtype),
+            "quantize": self.loaded.quantize,
             "batch_size": {"pictures": self._drawing.size, "words": self._writing.size},
             "versions": versions("torch", "transformers", "diffusers"),
         }

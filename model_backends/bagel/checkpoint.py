@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,20 @@ from torch import Tensor, nn
 from transformers import Qwen2Tokenizer
 
 from unisandbox.errors import BackendError, UsageError
-from unisandbox.loading import digest, number_format, one_line
+from unisandbox.loading import digest, one_line
 from unisandbox.model_backends.bagel.autoencoder import Autoencoder, renamed
 from unisandbox.model_backends.bagel.config import Shapes, read_config
+from unisandbox.model_backends.bagel.devices import (
+    Place,
+    Spread,
+    count,
+    device_of,
+    dispatch,
+    placed,
+    warn_if_slow,
+)
 from unisandbox.model_backends.bagel.model import Bagel, Frame
+from unisandbox.model_backends.bagel.quantize import Bits, held, quantized
 from unisandbox.training.adapters import merged
 
 NAME = "bagel"
@@ -36,42 +45,76 @@ class Loaded:
     model: Bagel
     autoencoder: Autoencoder
     tokenizer: Any
+    parameters: int
+    """How many the model has; those of 4 bits stand two to a number."""
     digest: str
     """Of all weights."""
     folder: Path
     """Where they were."""
     adapters: tuple[Path, ...] = ()
     """What was merged into them."""
+    quantize: Bits | None = None
+    """How the matrices of layers are kept, if not as the other weights."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each layer lies, by its number, if not all on one device."""
 
 
 def load(
-    folder: Path, weights: str, device: torch.device, dtype: torch.dtype, adapters: Sequence[Path] = ()
+    folder: Path,
+    weights: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    adapters: Sequence[Path] = (),
+    *,
+    spread: Spread | None = None,
+    quantize: Bits | None = None,
 ) -> Loaded:
-    """Load a folder, and merge adapters into it.
+    """Load a folder, and merge adapters into it. With ``spread`` the ``device`` is its home.
 
     Raises UsageError for one that lacks files, BackendError for weights that do not fit.
     """
     _complete(folder, weights)
+    file = folder / weights
     with one_line(NAME, str(folder)):
         settings = [json.loads((folder / name).read_text(encoding="utf-8")) for name in SETTINGS]
-        learned, fixed = shapes_in(folder / weights), shapes_in(folder / AUTOENCODER)
+        learned, fixed = shapes_in(file), shapes_in(folder / AUTOENCODER)
         config = read_config(settings[0], settings[1], learned, fixed)
         tokenizer, frame = read_tokenizer(folder)
         with torch.device("meta"):
             model, autoencoder = Bagel(config, frame), Autoencoder(config.autoencoder)
     standing = {name: torch.empty(shape, device="meta") for name, shape in fixed.items()}
-    _check(folder / weights, shapes_of(model), learned)
+    _check(file, shapes_of(model), learned)
     _check(folder / AUTOENCODER, shapes_of(autoencoder.inner), _shapes(renamed(standing, config.autoencoder)))
-    _warn_if_slow(device, dtype)
-    _fits(folder, [*model.parameters(), *autoencoder.parameters()], device, dtype)
+    warn_if_slow(NAME, device, dtype)
+    layers, parameters = model.language_model.model.layers, count(model)
+    if quantize:
+        quantized(NAME, model, layers, quantize, dtype)
+    places = placed(f"{NAME}: path={folder}", model, layers, autoencoder, device, dtype, quantize, spread)
+    if adapters and "disk" in places.values():
+        raise UsageError(
+            f"{NAME}: adapter={adapters[0]} cannot be merged into layers that are left on the disk. Set "
+            "max_memory=cpu: to more, or leave max_memory= out."
+        )
     with one_line(NAME, str(folder)):
-        model.load_state_dict(_read(folder / weights, device, dtype), assign=True)
-        held = renamed(_read(folder / AUTOENCODER, device, dtype), config.autoencoder)
-        autoencoder.inner.load_state_dict(held, assign=True)
+        _fill(model, file, dtype, places, device)
+        fixed_weights = renamed(_read(folder / AUTOENCODER, device, dtype), config.autoencoder)
+        autoencoder.inner.load_state_dict(fixed_weights, assign=True)
     for adapter in adapters:
         model, _ = merged(NAME, model, adapter)
-    all_weights = [*sorted(model.state_dict().items()), *sorted(autoencoder.state_dict().items())]
-    return Loaded(model.eval(), autoencoder.eval(), tokenizer, digest(all_weights), folder, tuple(adapters))
+    told = digest(chain(_values(model, file, dtype), sorted(autoencoder.state_dict().items())))
+    if spread and places:
+        dispatch(layers, places, spread.first, file, dtype)
+    return Loaded(
+        model=model.eval(),
+        autoencoder=autoencoder.eval(),
+        tokenizer=tokenizer,
+        parameters=parameters,
+        digest=told,
+        folder=folder,
+        adapters=tuple(adapters),
+        quantize=quantize,
+        places=places,
+    )
 
 
 def read_tokenizer(folder: Path) -> tuple[Any, Frame]:
@@ -103,7 +146,8 @@ def _shapes(weights: Mapping[str, Tensor]) -> Shapes:
 
 def _complete(folder: Path, weights: str) -> None:
     if not folder.is_dir():
-        raise UsageError(f"{NAME}: path={folder}: no such folder.")
+        found = "a file; expected the folder that holds it" if folder.is_file() else "no such folder"
+        raise UsageError(f"{NAME}: path={folder}: {found}.")
     wanted = (*SETTINGS, weights, AUTOENCODER, *TOKENIZER)
     if lacks := [name for name in wanted if not (folder / name).is_file()]:
         raise UsageError(
@@ -129,38 +173,26 @@ def _check(file: Path, expected: Shapes, found: Shapes) -> None:
         )
 
 
-def _fits(folder: Path, weights: Sequence[Tensor], device: torch.device, dtype: torch.dtype) -> None:
-    """Raise BackendError, with what to set, unless there is memory for the weights."""
-    need, room = sum(weight.numel() for weight in weights) * dtype.itemsize, _room(device)
-    if need > room:
-        less = "dtype=bfloat16, which takes half of it, or " if dtype == torch.float32 else ""
-        raise BackendError(
-            f"{NAME}: path={folder}: the weights take {need / 2**30:.1f} GiB in {number_format(dtype)}, and "
-            f"{device} has {room / 2**30:.1f} GiB. Set {less}device= to one that has more."
-        )
-
-
-def _warn_if_slow(device: torch.device, dtype: torch.dtype) -> None:
-    """Warn where a number format is slow: on a CPU that has no instructions for it."""
-    slow = dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if device.type == "cpu" and (slow or dtype == torch.float16):
-        print(
-            f"warning: {NAME}: this CPU has no instructions for {number_format(dtype)}: it is many times "
-            "slower than dtype=float32, which takes twice the memory.",
-            file=sys.stderr,
-        )
-
-
-def _room(device: torch.device) -> int:
-    """Return the bytes that are free on a GPU, or that a machine has; without limit where it is not told."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu" and hasattr(os, "sysconf"):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 1 << 62
-
-
 def _read(file: Path, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """Read weights one after another, each at once onto the device."""
     with safe_open(file, "pt", device=str(device)) as held:
         return {name: held.get_tensor(name).to(dtype) for name in held.keys()}  # noqa: SIM118
+
+
+def _fill(
+    model: Bagel, file: Path, dtype: torch.dtype, places: Mapping[str, Place], home: torch.device
+) -> None:
+    """Read the weights of the model one after another, each to where it is to lie."""
+    with safe_open(file, "pt") as weights:
+        for name in weights.keys():  # noqa: SIM118
+            owner, _, leaf = name.rpartition(".")
+            module = model.get_submodule(owner)
+            value = weights.get_tensor(name).to(dtype)
+            setattr(module, leaf, held(getattr(module, leaf), value, device_of(name, places, home)))
+
+
+def _values(model: Bagel, file: Path, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """Yield all weights by name; those that stay on the disk are read for it."""
+    with safe_open(file, "pt") as weights:
+        for name, weight in sorted(model.state_dict().items()):
+            yield name, weights.get_tensor(name).to(dtype) if weight.is_meta else weight

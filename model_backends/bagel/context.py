@@ -126,10 +126,10 @@ def _laid(
         rows=len(is_there),
         columns=is_there.shape[1],
         understood=len(understood),
-        place=place.to(device),
-        positions=positions.flatten()[place].to(device),
-        mask=None if mask is None else mask.to(device),
-    )
+        place=place,
+        positions=positions.flatten()[place],
+        mask=mask,
+    ).to(device)
 
 
 class Context:

@@ -20,7 +20,10 @@ def bagel(
     weights: str = "ema.safetensors",
     adapter: tuple[Path, ...] = (),
     device: str = "auto",
+    device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None,
+    max_memory: tuple[str, ...] = (),
     dtype: Precision = "auto",
+    quantize: Literal["8bit", "4bit"] | None = None,
     batch_size: Annotated[int, Field(ge=1)] = 8,
     image_size: Annotated[int, Field(ge=1)] = 1024,
     instruction: Path | None = None,
@@ -38,17 +41,19 @@ def bagel(
     """Return the backend for the folder ``path``, which holds the files of BAGEL-7B-MoT.
 
     ``weights`` is the file in it; each ``adapter`` (a folder of peft's, such as a LoRA) is merged into them,
-    in that order. ``batch_size`` is the most pictures at once, and a quarter of the most rows of words; it is
-    halved where memory runs out. ``image_size`` is pixels a side. ``instruction`` is a text file
-    with what tells it to think, in place of our words. Words are the likeliest ones at
-    ``text_temperature`` 0, and at most ``max_tokens`` of a thought or an answer, the one that opens it
-    counted. The other names are the authors': ``num_timesteps`` points in time, both ends counted, denser
-    near the noise by ``timestep_shift``; guidance ``cfg_text_scale`` away from the context without the text
-    and ``cfg_img_scale`` away from that without pictures (1: none), at the times of ``cfg_interval``; what
-    keeps its length under guidance, and the least factor by which that shortens. The defaults are the
-    settings of arXiv 2511.20561. With a ``preset`` it is trained as published there. Raises UsageError for a
-    folder that lacks files, a size or a device that is not there, BackendError for weights that do not fit,
-    the settings or the memory.
+    in that order. ``device_map`` spreads the layers of the language model over several devices, in place of
+    ``device``, in what memory is free or at most ``max_memory`` (``0:20GiB+1:20GiB+cpu:64GiB``); layers that
+    fit nowhere are read from the disk. ``quantize`` keeps the matrices of layers in so many bits.
+    ``batch_size`` is the most pictures at once, and a quarter of the most rows of words; it is halved where
+    memory runs out. ``image_size`` is pixels a side. ``instruction`` is a text file with what tells it to
+    think, in place of our words. Words are the likeliest ones at ``text_temperature`` 0, and at most
+    ``max_tokens`` of a thought or an answer, the one that opens it counted. The other names are the authors':
+    ``num_timesteps`` points in time, both ends counted, denser near the noise by ``timestep_shift``; guidance
+    ``cfg_text_scale`` away from the context without the text and ``cfg_img_scale`` away from that without
+    pictures (1: none), at the times of ``cfg_interval``; what keeps its length under guidance, and the least
+    factor by which that shortens. The defaults are the settings of arXiv 2511.20561. With a ``preset`` it is
+    trained as published there. Raises UsageError for a folder that lacks files, a size or a device that is
+    not there, BackendError for weights that do not fit, the settings or the memory.
     """
     quiet()
     import torch
@@ -56,9 +61,13 @@ def bagel(
     from unisandbox.loading import device_named, precision
     from unisandbox.model_backends.bagel.backend import BagelBackend
     from unisandbox.model_backends.bagel.checkpoint import NAME, load
+    from unisandbox.model_backends.bagel.devices import spread_over
     from unisandbox.model_backends.bagel.sampler import Sampling
 
-    target = device_named(NAME, device)
+    if max_memory and not device_map:
+        raise UsageError(f"{NAME}: max_memory= limits what device_map= spreads: add device_map=auto.")
+    spread = spread_over(NAME, device_map, max_memory) if device_map else None
+    target = spread.home if spread else device_named(NAME, device)
     fitting = precision(dtype, target)
     loaded = load(
         path.expanduser(),
@@ -66,6 +75,8 @@ def bagel(
         target,
         torch.bfloat16 if fitting == "auto" else getattr(torch, fitting),
         adapter,
+        spread=spread,
+        quantize=quantize,
     )
     sampling = Sampling(
         num_timesteps=num_timesteps,

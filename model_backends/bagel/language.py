@@ -8,7 +8,7 @@ of the published checkpoint; those of the second expert end in ``_moe_gen``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,12 @@ class Layout:
     def gather(self, grid: Tensor) -> Tensor:
         """Undo ``spread``."""
         return grid.flatten(0, 1)[self.place]
+
+    def to(self, device: torch.device | int | str) -> Layout:
+        """Return it on a device; accelerate asks for this where layers lie on several."""
+        place, positions = self.place.to(device), self.positions.to(device)
+        mask = None if self.mask is None else self.mask.to(device)
+        return replace(self, place=place, positions=positions, mask=mask)
 
 
 class Cache:
@@ -195,13 +201,13 @@ class Core(nn.Module):
 
     def forward(self, tokens: Tensor, layout: Layout, cache: Cache | None = None) -> Tensor:
         """Return the last hidden states (T, width) of embedded tokens (T, width)."""
-        turns = _turns(layout.positions, self._config)
+        turns, home = _turns(layout.positions, self._config), tokens.device
         for number, layer in enumerate(self.layers):
             if self.gradient_checkpointing and self.training:
                 tokens = checkpoint(layer, tokens, layout, turns, cache, number, use_reentrant=False)
             else:
                 tokens = layer(tokens, layout, turns, cache, number)
-        return shared_out(tokens, layout.understood, self.norm, self.norm_moe_gen)
+        return shared_out(tokens.to(home), layout.understood, self.norm, self.norm_moe_gen)
 
 
 class LanguageModel(nn.Module):

@@ -112,6 +112,13 @@ def settled(
             schedule="constant",
         )
     made = finetuning.settled(NAME, spec, device, PARTS, rate=RATE, lora_rate=LORA_RATE)
+    if loaded.places:
+        raise UsageError(f"{NAME}: a model on several devices cannot be trained: leave out device_map.")
+    if loaded.quantize == "8bit" or (loaded.quantize and not made.lora):
+        raise UsageError(
+            f"{NAME}: quantize={loaded.quantize} cannot be trained so: pass lora, with quantize=4bit, or "
+            "leave it out."
+        )
     if not any(learning((name for name, _ in loaded.model.named_parameters()), made, examples)):
         raise nothing_left(NAME, made)
     return made

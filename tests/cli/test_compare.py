@@ -124,9 +124,9 @@ def test_a_run_prints_what_thinking_changes_and_warns_of_few(
     assert main([*run, "--limit", "4"]) == 0
     out, err = capsys.readouterr()
     assert "cot - direct" in out and "+0.00" in out
-    assert "note: --limit 4 resolves differences of no size for certain, not of 10" in err
+    assert "note: --limit 4 shows no difference for certain; 10 points take 234 units" in err
     assert main([*run[:-1], "other", "--modes", "direct", "--limit", "100"]) == 0
     out, err = capsys.readouterr()
-    assert "cot - direct" not in out and "--limit 100 resolves differences of 15 points or more" in err
+    assert "cot - direct" not in out and "--limit 100 shows only differences of 15 points or more" in err
     assert main([*run[:-1], "third", "--limit", "234"]) == 0
     assert "note: --limit" not in capsys.readouterr().err

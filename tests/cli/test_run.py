@@ -74,6 +74,9 @@ def test_every_option_reaches_the_run() -> None:
         "executor": "local",
         "replicas": None,
         "gpus_per_replica": None,
+        "judge_replicas": [],
+        "judge_gpus_per_replica": None,
+        "replica_timeout": None,
         "py_executable": [],
     }
     assert len(lines("generations.jsonl")) == 6
@@ -265,7 +268,10 @@ def test_a_dry_run_plans_device_hours_days_and_money(capsys: Out) -> None:
         ("--dry-run --devices 4", "--devices 4 says nothing without --seconds-per-image."),
         ("--dry-run --seconds-per-image 0", "--seconds-per-image 0: expected a number above 0."),
         ("--dry-run --seconds-per-image nan", "--seconds-per-image nan: expected a number above 0."),
-        ("--dry-run --seconds-per-image 1 --devices -1", "--devices -1: expected a number above 0."),
+        (
+            "--dry-run --seconds-per-image 1 --devices -1",
+            "--devices -1: expected a whole number of at least 1.",
+        ),
         ("--seconds-per-image 20", "plan a run: add --dry-run."),
     ],
 )
@@ -295,11 +301,17 @@ def test_resume_takes_the_latest_run(monkeypatch: pytest.MonkeyPatch, capsys: Ou
         assert main([*RUN[:-1], "runs/a", "--modes", "answer"]) == 3
     capsys.readouterr()
     assert main(["resume", "--quiet"]) == 0
-    assert "Saved in runs/a" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "Saved in runs/a" in err and "Nothing to do" not in err
+    assert main(["resume", "--quiet"]) == 0
+    assert "Nothing to do: all of it was asked and judged before." in capsys.readouterr().err
+    for given in (["runs/a", "--modes", "answer", "--fresh"], ["memory://bucket/a"]):
+        assert main([*RUN[:-1], *given]) == 0
+        assert "Nothing to do" not in capsys.readouterr().err
 
 
 def test_a_run_in_which_nothing_was_asked_is_not_the_latest(capsys: Out) -> None:
-    """As one whose model could not be loaded; and a copy without its logs is a run like any other."""
+    """As one stopped while its model was loaded; and a copy without its logs is a run like any other."""
     assert main([*RUN[:-1], "runs/good"]) == 0
     about = Path("runs/good/run.json").read_bytes()
     for name in ("begun", "copied"):

@@ -148,12 +148,12 @@ def test_own_task_files_are_validated_by_path(capsys: Out) -> None:
         (
             "jsonl, path",
             "jsnol, path",
-            "words.yaml:2: dataset: Unknown dataset 'jsnol'. Did you mean 'jsonl'?",
+            "words.yaml:2: dataset: task 'words': Unknown dataset 'jsnol'. Did you mean 'jsonl'?",
         ),
         (
             "path:",
             "pth:",
-            "words.yaml:2: dataset: dataset 'jsonl': Unknown option 'pth'. Did you mean 'path'?",
+            "words.yaml:2: dataset: task 'words': dataset 'jsonl': Unknown option 'pth'.",
         ),
         ("rows.jsonl", "rws.jsonl", "mine/rws.jsonl: cannot be read: No such file or directory"),
         ("description: Say or draw a word.\n", "", "the key 'description' is missing."),

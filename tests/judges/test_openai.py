@@ -84,6 +84,20 @@ def test_a_picture_is_observed_by_the_rubrics_prompt_alone(server: Server, judge
     assert "logprobs" not in body
 
 
+@pytest.mark.parametrize("concurrency", [3, 8])
+@pytest.mark.parametrize("matcher", ["rules", "model"])
+def test_concurrency_is_how_many_questions_are_in_flight_whatever_the_batches(
+    concurrency: int, matcher: str, server: Server, in_tmp: Path
+) -> None:
+    server.delay = 0.03
+    judge = f"openai:base_url={server.url},model=sandbox,concurrency={concurrency},matcher={matcher}"
+    (cell,) = unisandbox.run(
+        tasks="math_1", models="oracle", modes="direct", limit=60, judges=judge, out=in_tmp / "run"
+    )
+    assert (cell.score.value, cell.score.n) == (1.0, 60)
+    assert server.most_at_once == concurrency
+
+
 def test_rules_take_no_second_call(server: Server, judge: OpenAI) -> None:
     same, other = matched(judge, 3, 2)
     assert (same.outcome, other.outcome, other.reason) == ("correct", "incorrect", "count: 2 instead of 3")
@@ -214,7 +228,7 @@ def test_it_says_what_it_is_and_how_it_is_asked(server: Server, judge: OpenAI) -
         "matcher": "rules",
         "soft": False,
     }
-    assert judge.batch_size == 4 * 32
+    assert (judge.batch_size, judge.batches_at_once) == (2 * 32, 2)
 
 
 def test_a_wrong_model_is_found_before_anything_is_drawn(server: Server) -> None:
@@ -314,7 +328,7 @@ def test_a_server_that_only_fails_stops_the_run_and_the_same_command_goes_on(
     (whole,) = judged(server, "whole", spec, limit=60)
     server.faults = ["", "", ""]
     server.always = "503"
-    with pytest.raises(JudgeError, match=r"judge openai: 25 requests in a row failed.*503.*is kept"):
+    with pytest.raises(JudgeError, match=r"judge openai: 2[5-9] requests in a row failed.*503.*is kept"):
         judged(server, "run", spec, limit=60)
     outcomes = {sample: line["outcome"] for sample, line in by_sample("verdicts.jsonl").items()}
     assert 25 <= list(outcomes.values()).count("error") < 60

@@ -232,6 +232,7 @@ def test_published_thoughts_in_another_form_are_refused(published: Path, line: s
     [
         ({}, "model 'folder' needs the option path="),
         ({"path": "none"}, "model folder: path=none: no such folder."),
+        ({"path": __file__}, "a file; expected the folder of the pictures."),
         (
             {"path": ".", "layout": "theirs"},
             "option layout='theirs': input should be 'unisandbox' or 'published'.",

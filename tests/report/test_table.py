@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from unisandbox.report.table import (
     EXPORTED,
     beside,
     columns,
+    corrected,
     counted,
     export,
     interval,
@@ -23,6 +26,7 @@ from unisandbox.report.table import (
     rows_as,
 )
 from unisandbox.results import Cell, Results
+from unisandbox.stats import Estimate
 
 NOTHING = Score(None, None, None, 0, 0, None, None, {})
 
@@ -53,7 +57,7 @@ def printed(made: Results, width: int = 80, terminal: bool = False) -> str:
     text = io.StringIO()
     Console(
         file=text, width=width, force_terminal=terminal, color_system="truecolor" if terminal else None
-    ).print(rich_table(made))
+    ).print(rich_table(made, width))
     return text.getvalue()
 
 
@@ -127,21 +131,74 @@ def numbers_of(made: Results) -> list[str]:
     return [number for number in wanted if number not in ("", "-")]
 
 
+def by_judges(made: Results, *judges: str) -> Results:
+    """Return the results with a row for each judge, the first of which is corrected for its errors."""
+    figures = (Estimate(0.85, 0.64, 0.95, 225), Estimate(None, reason="it guesses"))
+    return results(
+        *(
+            replace(one, judge=judge, corrected=figure)
+            for one in made
+            for judge, figure in zip(judges, figures, strict=False)
+        )
+    )
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
-def test_numbers_are_never_cut_or_folded(width: int) -> None:
-    text = printed(WIDE, width)
+@pytest.mark.parametrize(
+    "made",
+    [WIDE, by_judges(WIDE, "sprite"), by_judges(WIDE, "sprite", "openai:model=Qwen2.5-VL-7B-Instruct")],
+)
+def test_numbers_are_never_cut_or_folded(made: Results, width: int) -> None:
+    text = printed(made, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    for number in numbers_of(WIDE):
-        assert re.search(rf"(?<![\w.]){re.escape(number)}(?![\w.])", text), number
+    found = Counter(re.findall(r"\[\d\.\d\d, \d\.\d\d\]|[\d./]+", text))
+    for number, many in Counter(numbers_of(made)).items():
+        assert found[number] >= many, number
+    assert found["0.85"] == found["[0.64, 0.95]"] == sum(corrected(one)[:1] == "0" for one in made)
     for task in ("forward_retrieval", "inverse_search"):
         assert task in text
+
+
+def test_what_does_not_fit_goes_below_the_table_once_each() -> None:
+    lines = [line.strip() for line in printed(by_judges(WIDE, "sprite", "eye")).splitlines()]
+    assert [line.split()[:2] for line in lines[1:5]] == [
+        ["forward_retrieval", "M1"],
+        ["corrected", "0.85"],
+        ["direct", "J2"],
+        ["corrected", "-"],
+    ]
+    assert lines[-9:] == [
+        "",
+        f"M1 {MODELS[0]}",
+        f"M2 {MODELS[1]}",
+        "J1 sprite",
+        "J2 eye",
+        "[1] 25 errors: 0.79-0.89; 3 rejected; 2 truncated",
+        "[2] 25 errors: 0.79-0.89; 3 rejected; 2 truncated; not corrected: it guesses",
+        "[3] 25 errors: 0.11-0.21; 3 rejected; 2 truncated",
+        "[4] 25 errors: 0.11-0.21; 3 rejected; 2 truncated; not corrected: it guesses",
+    ]
+
+
+def test_a_task_with_a_long_name_is_folded_last() -> None:
+    (one,) = by_judges(results(cell("published_forward_retrieval", score=score(0.5, 225, 25))), "sprite")
+    assert "published_forward_retrieval" in printed(results(one, replace(one, mode="planted")))
+    assert max(map(len, printed(results(one, replace(one, model="x")), 66).splitlines())) <= 66
 
 
 def test_what_is_long_is_folded_and_still_whole() -> None:
     squeezed = re.sub(r"\s", "", printed(results(cell(), cell(model="x" * 60))))
     assert "x" * 10 in squeezed
     assert squeezed.count("x") == 60
+
+
+def test_a_wide_terminal_needs_nothing_below_the_table() -> None:
+    made = by_judges(WIDE, "sprite")
+    text = printed(made, 200)
+    assert "[1]" not in text
+    assert "M1" not in text
+    assert text.count("0.85 [0.64, 0.95]") == len(made.cells)
 
 
 def test_notes_get_a_column_only_when_there_are_any() -> None:

@@ -5,19 +5,14 @@ import sys
 
 from rich.console import Console
 
-from unisandbox.api import make_options
 from unisandbox.calibrating import calibrate
 from unisandbox.calibration import Tally
 from unisandbox.cli.run import progress
-from unisandbox.errors import UsageError
 from unisandbox.report.calibration import LEGEND, export, rich_table
 
 
 def calibrate_(arguments: argparse.Namespace) -> int:
     """Calibrate a judge and print its sensitivity and specificity, by rubric and kind of wrongness."""
-    make_options({"tries": arguments.tries, "seed": arguments.seed})
-    if arguments.samples < 1:
-        raise UsageError(f"--samples {arguments.samples}: expected a whole number of at least 1.")
     given = ("rubrics", "samples", "seed", "images", "labels", "out", "fresh", "tries")
     with progress(arguments.quiet) as shown:
         found = calibrate(

@@ -84,8 +84,6 @@ def power(arguments: argparse.Namespace) -> int:
         f"{100 * discordance:g} % of them pass in one only (power {wanted:g}, two-sided alpha 0.05)."
     )
     if (n := arguments.n) is not None:
-        if n < 1:
-            raise UsageError(f"--n {n}: expected a whole number of at least 1.")
         least = resolved(n, discordance, wanted)
         says = f"the smallest they show is {100 * least:g} points" if least else "they show none at all"
         print(f"{n} units show it with power {paired_power(effect, discordance, n):.2f}; {says}.")

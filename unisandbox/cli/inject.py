@@ -44,7 +44,8 @@ def inject(arguments: argparse.Namespace) -> int:
     shown = injection.together(after)
     for results in (*found[: len(found) - len(after)], shown):
         told(f"\n{results.folder}")
-        Console().print(rich_table(results))
+        console = Console()
+        console.print(rich_table(results, console.width))
     told(legend(shown))
     for sentence in injection.sentences(after):
         print(sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from unisandbox.options import DEFAULTS, RunOptions
+from unisandbox.options import DEFAULTS, JUDGING, MINIMUM, RunOptions
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -61,13 +62,21 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong, what may be meant, and where help is; exit with 2."""
+        """Print what is wrong, and what is expected or may be meant; exit with 2."""
+        message = re.sub(r"^argument (\S+): (.+: expected )", r"\1 \2", message)
+        message = re.sub(
+            r"^argument (\S+): invalid float value: '(.*)'", r"\1 \2: expected a number.", message
+        )
+        message = re.sub(
+            r"^argument (\S+): invalid int value: '(.*)'", r"\1 \2: expected a whole number.", message
+        )
         wrong = re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)|arguments: (--[\w-]+)", message)
         if wrong:
             choices = re.findall(r"[\w-]+", wrong[2] or "") or list(self._option_string_actions)
             near = get_close_matches(wrong[1] or wrong[3], choices, n=1)
             message += f". Did you mean {near[0]}?" if near else "."
-        self.exit(2, f"error: {message}\nTry: {self.prog} --help\n")
+        hint = "" if ": expected " in message else f"Try: {self.prog} --help\n"
+        self.exit(2, f"error: {message}\n{hint}")
 
 
 def parse(arguments: Sequence[str]) -> tuple[Command, argparse.Namespace]:
@@ -143,7 +152,7 @@ def _add_run(commands: Any) -> None:
     )
     for flag, metavar, kind, help_ in (
         ("--seconds-per-image", "SECONDS", float, "what one device takes for a picture: print device-hours"),
-        ("--devices", "N", int, "how many draw at once: print the days that it takes (default: 1)"),
+        ("--devices", "N", whole(1), "how many draw at once: print the days that it takes (default: 1)"),
         ("--price-per-hour", "PRICE", float, "of one device: print what it costs"),
     ):
         parser.add_argument(flag, type=kind, metavar=metavar, help=f"with --dry-run: {help_}")
@@ -171,13 +180,45 @@ def add_run_option(parser: argparse.ArgumentParser, name: str) -> None:
     settings["metavar"] = about["metavar"] or "N"
     if isinstance(default, tuple):
         settings |= {"nargs": "+", "action": "extend"}
-    kinds = {"include_path": Path, "out": place, "min_coverage": float, "gpus_per_replica": float}
+    kinds = {"include_path": Path, "out": place, "min_coverage": float}
+    kinds |= dict.fromkeys(("gpus_per_replica", "judge_gpus_per_replica", "replica_timeout"), float)
     kind = kinds.get(name)
-    settings["type"] = kind or (int if about["metavar"] in (None, "N") else str)
+    settings["type"] = kind or (whole(MINIMUM[name]) if name in MINIMUM else str)
     action = parser.add_argument(_flag(name), **settings)
     completer = {"tasks": "tasks", "models": "models", "judges": "judges", "modes": "modes"}.get(name)
     if completer:
         action.completer = lambda **_: _names(completer)  # type: ignore[attr-defined]
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number that is large enough."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{text}: expected a whole number of at least {least}.")
+        return number
+
+    return read
+
+
+def between(least: float, most: float, *, ends: bool = False) -> Callable[[str], float]:
+    """Return what reads a number from one to another, or, without the ``ends``, between them."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (least <= number <= most if ends else least < number < most):
+            said = f"from {least:g} to {most:g}" if ends else f"above {least:g} and below {most:g}"
+            raise argparse.ArgumentTypeError(f"{text}: expected a number {said}.")
+        return number
+
+    return read
 
 
 def place(text: str) -> Path | str:
@@ -238,7 +279,7 @@ def _add_listings(commands: Any) -> None:
         )
     show.add_argument("patterns", nargs="+", metavar="TASK", help="names, globs or files")
     show.add_argument(
-        "--samples", type=int, default=1, metavar="N", help="how many rows to show (default: 1)"
+        "--samples", type=whole(0), default=1, metavar="N", help="how many rows to show (default: 1)"
     )
     for parser in (tasks, show, validate):
         parser.add_argument(
@@ -400,9 +441,20 @@ def _add_judge(commands: Any) -> None:
         help="judges, each NAME or NAME:KEY=VALUE,KEY=VALUE; those of the run judge what they have not yet",
     )
     action.completer = lambda **_: _names("judges")  # type: ignore[attr-defined]
-    for name in ("tries", "min_coverage"):
-        add_run_option(judge, name)
-    judge.set_defaults(tries=DEFAULTS.tries, min_coverage=DEFAULTS.min_coverage)
+    judge.add_argument(
+        "--again", action="store_true", help="also what they have judged already; the new verdicts count"
+    )
+    for name in (*JUDGING, "min_coverage"):
+        if name != "executor":
+            add_run_option(judge, name)
+    judge.add_argument(
+        "--executor",
+        default=argparse.SUPPRESS,
+        metavar="WHERE",
+        help="where copies of judges run: local (processes of this machine), ray or ray:ADDRESS (a cluster) "
+        "(default: local)",
+    )
+    judge.set_defaults(min_coverage=DEFAULTS.min_coverage)
     judge.add_argument("--quiet", action="store_true", help="no progress display")
 
 
@@ -435,13 +487,13 @@ def _add_calibrate(commands: Any) -> None:
     )
     calibrate.add_argument(
         "--samples",
-        type=int,
+        type=whole(1),
         default=200,
         metavar="N",
         help="right pictures to compose for each rubric, and as many wrong ones (default: 200)",
     )
     calibrate.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="decides the pictures composed (default: 0)"
+        "--seed", type=whole(0), default=0, metavar="N", help="decides the pictures composed (default: 0)"
     )
     calibrate.add_argument("--images", type=Path, metavar="DIR", help="pictures of your own, instead")
     calibrate.add_argument(
@@ -535,7 +587,7 @@ def _add_compare(commands: Any) -> None:
         power.add_argument(
             f"--{name}", type=float, default=default, metavar="SHARE", help=f"{help_} (default: {default})"
         )
-    power.add_argument("--n", type=int, metavar="N", help="say what this many units show")
+    power.add_argument("--n", type=whole(1), metavar="N", help="say what this many units show")
 
 
 def _add_probe(commands: Any) -> None:
@@ -575,14 +627,16 @@ def _add_probe(commands: Any) -> None:
     )
     probe.add_argument(
         "--samples",
-        type=int,
+        type=whole(1),
         default=600,
         metavar="N",
         help="rows of each split, where the task's dataset makes them (default: 600)",
     )
-    probe.add_argument("--limit", type=int, metavar="N", help="use the first N samples of each split only")
     probe.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="decides the pictures looked into (default: 0)"
+        "--limit", type=whole(1), metavar="N", help="use the first N samples of each split only"
+    )
+    probe.add_argument(
+        "--seed", type=whole(0), default=0, metavar="N", help="decides the pictures looked into (default: 0)"
     )
     probe.add_argument(
         "--data",
@@ -713,7 +767,7 @@ def _add_stars(commands: Any) -> None:
     _add_accepting(parser)
     _add_training(parser)
     parser.add_argument(
-        "--rounds", type=int, default=1, metavar="N", help="of drawing and learning (default: 1)"
+        "--rounds", type=whole(1), default=1, metavar="N", help="of drawing and learning (default: 1)"
     )
     parser.add_argument(
         "--curriculum",
@@ -736,7 +790,9 @@ def _add_stars(commands: Any) -> None:
         help="never learn from half the values of a field",
     )
     parser.add_argument("--also", nargs="+", default=[], metavar="TASK", help="more tasks to evaluate on")
-    parser.add_argument("--limit", type=int, metavar="N", help="units of each task to evaluate; default: all")
+    parser.add_argument(
+        "--limit", type=whole(1), metavar="N", help="units of each task to evaluate; default: all"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     steps = parser.add_subparsers(title="single steps", metavar="STEP", required=False)
     sample = _command(steps, "sample", "stars:sample", "draw candidates for training prompts, and judge them")
@@ -748,7 +804,7 @@ def _add_stars(commands: Any) -> None:
     filter_.add_argument(
         "--judge", default="", metavar="JUDGE", help="which of the run's judges (default: first)"
     )
-    filter_.add_argument("--seed", type=int, default=0, help="decides which are kept (default: 0)")
+    filter_.add_argument("--seed", type=whole(0), default=0, help="decides which are kept (default: 0)")
     filter_.add_argument(
         "--parquet", action="store_true", help="also as BAGEL's text-to-image trainer reads it"
     )
@@ -757,7 +813,7 @@ def _add_stars(commands: Any) -> None:
     train.add_argument("accepted", type=Path, help="folder with an examples.jsonl")
     train.add_argument("--model", default="tiny", metavar="MODEL", help="to begin with (default: tiny)")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the student")
-    train.add_argument("--seed", type=int, default=0, help="decides the order (default: 0)")
+    train.add_argument("--seed", type=whole(0), default=0, help="decides the order (default: 0)")
     train.add_argument("--quiet", action="store_true", help="no progress display")
     _add_training(train)
     evaluate = _command(steps, "evaluate", "stars:evaluate", "compare a student with what it was before")
@@ -782,8 +838,10 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
     parser.add_argument(
         "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
     )
-    parser.add_argument("--prompts", type=int, default=1000, metavar="N", help="of each task (default: 1000)")
-    parser.add_argument("--candidates", type=int, default=2, metavar="K", help="per prompt (default: 2)")
+    parser.add_argument(
+        "--prompts", type=whole(1), default=1000, metavar="N", help="per task (default: 1000)"
+    )
+    parser.add_argument("--candidates", type=whole(1), default=2, metavar="K", help="per prompt (default: 2)")
     parser.add_argument(
         "--train-data",
         nargs="+",
@@ -791,7 +849,7 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
         metavar="KEY=VALUE",
         help="dataset options that lead to training prompts (default: split=train)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="decides all that is random (default: 0)")
     where = "default: a new folder under stars/" if not required else ""
     parser.add_argument(
         "--out", type=Path, required=required, metavar="DIR", help=f"{out}; {where}".rstrip("; ")
@@ -800,7 +858,7 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
 
 def _add_accepting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--per-prompt", type=int, default=1, metavar="N", help="the most kept of each prompt (default: 1)"
+        "--per-prompt", type=whole(1), default=1, metavar="N", help="the most kept per prompt (default: 1)"
     )
     parser.add_argument(
         "--rewards",
@@ -812,21 +870,26 @@ def _add_accepting(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="of the optimiser, a task; default: the model's own"
+        "--steps", type=whole(1), metavar="N", help="of the optimiser, a task; default: the model's"
     )
-    parser.add_argument("--batch", type=int, metavar="N", help="examples of a step, in the model's own units")
+    parser.add_argument("--batch", type=whole(1), metavar="N", help="examples a step, in the model's units")
     parser.add_argument(
-        "--rate", type=float, metavar="R", help="highest learning rate; default: the model's own"
+        "--rate", type=between(0, 1), metavar="R", help="highest learning rate; default: the model's own"
     )
     parser.add_argument(
         "--schedule", choices=("linear", "cosine", "constant"), default="linear", help="of the rate"
     )
     parser.add_argument(
-        "--mix", type=float, metavar="SHARE", help="of what it learned before, against forgetting"
+        "--mix",
+        type=between(0, 1, ends=True),
+        metavar="SHARE",
+        help="of what it learned before, against forgetting",
     )
     parser.add_argument("--precision", metavar="KIND", help="such as float32 or bfloat16")
     parser.add_argument("--freeze", nargs="+", default=[], metavar="PART", help="parts to leave as they are")
-    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="train adapters of this rank")
+    parser.add_argument(
+        "--lora", type=whole(0), default=0, metavar="RANK", help="train adapters of such rank"
+    )
 
 
 def _add_inject(commands: Any) -> None:
@@ -843,7 +906,7 @@ def _add_inject(commands: Any) -> None:
     parser.add_argument(
         "--judges", nargs="+", default=[], metavar="JUDGE", help="default: what fits the model"
     )
-    parser.add_argument("--people", type=int, default=64, metavar="N", help="how many (default: 64)")
+    parser.add_argument("--people", type=whole(1), default=64, metavar="N", help="how many (default: 64)")
     parser.add_argument(
         "--by",
         choices=("all", "person", "pair"),
@@ -856,8 +919,8 @@ def _add_inject(commands: Any) -> None:
     parser.add_argument(
         "--inverse-facts", action="store_true", help="also teach lines that lead from a favourite to a name"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="units of each task to ask; default: all")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="units of each task to ask; default: all")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under inject/")
-    parser.add_argument("--seed", type=int, default=0, help="decides all that is random (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="decides all that is random (default: 0)")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     _add_training(parser)

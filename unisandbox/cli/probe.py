@@ -20,10 +20,6 @@ from unisandbox.task import Task
 
 def probe_(arguments: argparse.Namespace) -> int:
     """Print what probes read, and draw it."""
-    for name, least in (("samples", 1), ("limit", 1), ("seed", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise UsageError(f"--{name} {value}: expected a whole number of at least {least}.")
     if arguments.output:
         check_path(arguments.output)
     plugins = installed()

@@ -29,9 +29,11 @@ from unisandbox.api import (
 from unisandbox.calibration import Fit
 from unisandbox.cli.show import print_contrasts, print_corrected
 from unisandbox.errors import BackendError, JudgeError, UsageError, unknown
+from unisandbox.executors import judge_replicas
 from unisandbox.options import RunOptions, option_names
 from unisandbox.report.names import Name
 from unisandbox.results import Results
+from unisandbox.run_log import GENERATIONS, VERDICTS
 from unisandbox.stats import resolved, samples_needed
 from unisandbox.storage import publish, spool_of
 from unisandbox.yaml_file import YamlFile
@@ -88,18 +90,22 @@ def _from_config(path: Path | None) -> dict[str, Any]:
 
 def _too_few(options: RunOptions) -> str:
     """Return a note when --limit leaves too few units to see a difference of 10 points, else ''."""
-    if options.limit is None or options.limit >= samples_needed(0.1, DISCORDANCE):
+    needed = samples_needed(0.1, DISCORDANCE)
+    if options.limit is None or options.limit >= needed:
         return ""
     least = resolved(options.limit, DISCORDANCE)
-    shows = f"of {100 * least:.0f} points or more" if least else "of no size for certain"
+    shows = f"only differences of {100 * least:.0f} points or more" if least else "no difference for certain"
     return (
-        f"note: --limit {options.limit} resolves differences {shows}, not of 10 (with 30 % of units flipped "
-        "and power 0.8: see unisandbox power)."
+        f"note: --limit {options.limit} shows {shows}; 10 points take {needed} units (with 30 % of them "
+        "flipped and power 0.8: see unisandbox power)."
     )
 
 
 def _execute(options: RunOptions, arguments: argparse.Namespace) -> int:
     folder = options.out or new_folder(options)
+    goes_on = isinstance(folder, Path) and not options.fresh
+    logs = [Path(folder) / name for name in (GENERATIONS, VERDICTS)]
+    before = [log.stat().st_size if goes_on and log.exists() else 0 for log in logs]
     try:
         results = shown_run(replace(options, out=folder), arguments.quiet)
     except (BackendError, JudgeError) as error:
@@ -109,6 +115,8 @@ def _execute(options: RunOptions, arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nInterrupted. What is done is kept. To go on: unisandbox resume {folder}", file=sys.stderr)
         return 130
+    if all(before) and before == [log.stat().st_size for log in logs]:
+        print("Nothing to do: all of it was asked and judged before.", file=sys.stderr)
     return _report(results, options, page=not arguments.no_report)
 
 
@@ -250,6 +258,8 @@ def dry_run(options: RunOptions, costs: Costs) -> int:
     calls = sum(ask.trials * len(ask.judges) for ask in matrix.asks)
     pictures = Counter(ask.mode.output for ask in matrix.asks for _ in range(ask.trials))
     print(f"{pictures['image']} pictures, {pictures['text']} texts, {calls} judge calls (two stages each).")
+    for label, number in judge_replicas(options.judge_replicas, matrix.judges).items():
+        print(f"Replicas of the judge {label}: {number}.")
     if cost := costs.of(pictures["image"]):
         print(cost)
     for gap in matrix.unsupported:

@@ -24,9 +24,12 @@ def show(arguments: argparse.Namespace) -> int:
     known = fit_from(folder, arguments.calibration)
     chosen = correct(results.only(**patterns(arguments)), known.known)
     if not chosen.cells:
-        raise UsageError(
-            f"{folder}: no cell matches the filters; there are {len(results.cells)} without them."
-        )
+        has = {
+            f"{column}s": dict.fromkeys(getattr(cell, column) for cell in results)
+            for column in ("task", "mode", "model", "judge")
+        }
+        told = "; ".join(f"{name} {', '.join(filter(None, words))}" for name, words in has.items())
+        raise UsageError(f"{folder}: no cell matches the filters. It has: {told}.")
     if not results.finished:
         print(f"note: {folder} is not finished. To go on: unisandbox resume {folder}", file=sys.stderr)
     if arguments.samples:
@@ -54,7 +57,8 @@ def print_corrected(results: Results) -> Fit:
 
 def print_results(results: Results, known: Fit) -> None:
     """Print the table, how to read it, and how far judges of the same answers agree."""
-    Console().print(rich_table(results))
+    console = Console()
+    console.print(rich_table(results, console.width))
     Console(stderr=True, highlight=False).print(legend(results), style="dim")
     print_notes(known)
     if found := agreements(results):

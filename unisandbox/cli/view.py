@@ -41,6 +41,6 @@ def _listener(port: int) -> socket.socket:
         listener.listen()  # so that whoever reads the address can connect at once
     except (OSError, OverflowError) as error:
         listener.close()
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise UsageError(f"--port {port}: {reason}. Choose another, or 0 for any that is free.") from None
     return listener

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from unisandbox.executors.protocol import Shard
-from unisandbox.executors.replica import Replica
-from unisandbox.matrix import Model
+from unisandbox.executors.protocol import Executor, JudgeReplicas, Shard
+from unisandbox.executors.replica import ModelReplica
+from unisandbox.matrix import JudgeChoice, Model
 from unisandbox.records import Generation
 
 
-class InProcess(Replica):
+class InProcess(ModelReplica):
     """The one replica of a model."""
 
     number = 1
@@ -24,9 +24,18 @@ class InProcess(Replica):
 class Local:
     """Runs models in this process."""
 
+    def __init__(self, judges: Executor | None = None) -> None:
+        """Take where replicas of judges run, if there are to be any."""
+        self._judges = judges
+
     def open(self, model: Model, tries: int, trials: int) -> InProcess:
         """Load the model."""
         return InProcess(model, tries)
+
+    def open_judge(self, judge: JudgeChoice, tries: int, number: int) -> JudgeReplicas:
+        """Load replicas of a judge in other processes."""
+        assert self._judges is not None
+        return self._judges.open_judge(judge, tries, number)
 
     def close(self) -> None:
         """There is nothing to let go."""

@@ -10,17 +10,18 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from unisandbox.asking import failed_generation
 from unisandbox.errors import UsageError
 from unisandbox.executors.pool import HEARTBEAT, PATIENCE, Gone, Pool
-from unisandbox.executors.protocol import Shard
-from unisandbox.executors.replica import Report, Server
-from unisandbox.matrix import Model
-from unisandbox.specs import Spec
+from unisandbox.executors.protocol import JudgeReplicas, ModelReplicas
+from unisandbox.executors.replica import Report, Role, Server
+from unisandbox.judging import unjudged
+from unisandbox.matrix import JudgeChoice, Model
 
 REACHED = 5.0
 """Seconds in which a cluster has to answer."""
@@ -38,24 +39,60 @@ class Actor:
     news: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """How many replicas there are to be, of how many GPUs each."""
+
+    number: int | None
+    """None: as many as fit."""
+    gpus: float
+
+    def room(self, there: Mapping[str, Mapping[str, float]]) -> int:
+        """Return how many fit on the nodes."""
+        return sum(fitting(node, self.gpus) for node in there.values())
+
+    def left(self, there: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+        """Return the nodes without what so many take, the first nodes first."""
+        kind, each, number = "GPU" if self.gpus else "CPU", self.gpus or 1, self.number or 0
+        found: dict[str, Mapping[str, float]] = {}
+        for name, node in there.items():
+            here = min(number, fitting(node, self.gpus))
+            number -= here
+            found[name] = {**node, kind: node.get(kind, 0) - here * each}
+        return found
+
+
 class Ray:
-    """Runs models on a Ray cluster."""
+    """Runs models and judges on a Ray cluster."""
 
     def __init__(
-        self, address: str, replicas: int | None, gpus: float | None, pythons: Mapping[str, str]
+        self,
+        address: str,
+        pythons: Mapping[str, str],
+        *,
+        replicas: int | None,
+        gpus: float | None,
+        judges: int = 0,
+        judge_gpus: float | None = None,
+        silence: float | None = None,
     ) -> None:
         """Connect to a cluster, or start one on this machine where no ``address`` says otherwise.
 
-        Takes the models' own interpreters by label. Raises UsageError when Ray is not installed, the cluster
+        Takes the models' own interpreters by label. ``replicas`` of a model, None for as many as fit, have
+        ``gpus`` each, None for one where there are any; so do the replicas of all ``judges`` together, which
+        are placed first. ``silence``: see ``Pool``. Raises UsageError when Ray is not installed, the cluster
         cannot be reached, or has no place for so many replicas of so many GPUs.
         """
         self._name = f"--executor ray{':' * bool(address)}{address}"
         self._connected = self._connect(address)
-        self._replicas = replicas
         self._pythons = pythons
-        self._gpus = gpus if gpus is not None else float(any(node.get("GPU") for node in nodes().values()))
+        self._silence = silence
+        there = nodes()
+        one = float(any(node.get("GPU") for node in there.values()))
+        self._models = Claim(replicas, one if gpus is None else gpus)
+        self._judges = Claim(judges, one if judge_gpus is None else judge_gpus)
         try:
-            self._check_room()
+            self._check_room(there)
         except UsageError:
             self.close()
             raise
@@ -102,22 +139,27 @@ class Ray:
         if len(frame) < 4 or frame[3] != SETTINGS:
             raise UsageError(f"{self._name}: what answers there is not Ray. Is the port right?")
 
-    def _check_room(self) -> None:
-        there = nodes()
-        room = sum(fitting(node, self._gpus) for node in there.values())
-        if room >= (self._replicas or 1):
-            return
-        kind = "GPU" if self._gpus else "CPU"
-        found = ", ".join(f"{name}: {node.get(kind, 0):g} {kind}" for name, node in there.items())
-        wanted = f"--replicas {self._replicas}" if self._replicas else "a replica"
-        each = f" with --gpus-per-replica {self._gpus:g}" if self._gpus else ", a CPU each"
-        raise UsageError(f"{wanted}{each}: there is room for {room} ({found}).")
+    def _check_room(self, there: Mapping[str, Mapping[str, float]]) -> None:
+        judges, models = self._judges, self._models
+        if judges.room(there) < (judges.number or 0):
+            wanted, flag = f"{judges.number} replicas of judges", "--judge-gpus-per-replica"
+            raise UsageError(_no_room(wanted, flag, judges, there))
+        there = judges.left(there)
+        if models.room(there) < (1 if models.number is None else models.number):
+            wanted = f"--replicas {models.number}" if models.number else "a replica"
+            beside = f" beside {judges.number} of judges" if judges.number else ""
+            raise UsageError(_no_room(wanted + beside, "--gpus-per-replica", models, there))
 
-    def open(self, model: Model, tries: int, trials: int) -> Pool[Actor]:
+    def open(self, model: Model, tries: int, trials: int) -> ModelReplicas:
         """Start actors that load the model."""
-        python = self._pythons.get(model.label)
-        actors = Actors(model.spec, tries, self._gpus, self._replicas, python)
-        return Pool(actors, model.label, tries, trials)
+        role = Role("model", model.spec, tries)
+        actors = Actors(role, self._models, self._judges, self._pythons.get(model.label))
+        return Pool(actors, role, trials, failed_generation, self._silence)
+
+    def open_judge(self, judge: JudgeChoice, tries: int, number: int) -> JudgeReplicas:
+        """Start actors that load the judge."""
+        role = Role("judge", judge.spec, tries)
+        return Pool(Actors(role, replace(self._judges, number=number)), role, number, unjudged, self._silence)
 
     def close(self) -> None:
         """Leave the cluster; one that was started for this run ends."""
@@ -128,17 +170,20 @@ class Ray:
 
 
 class Actors:
-    """The replicas of one model."""
+    """The replicas of one model or judge."""
 
-    def __init__(self, spec: Spec, tries: int, gpus: float, replicas: int | None, python: str | None) -> None:
+    def __init__(
+        self, role: Role, claim: Claim, others: Claim | None = None, python: str | None = None
+    ) -> None:
+        """``others`` have their place beside these."""
         import ray
 
         self._ray: Any = ray
-        self._gpus, self._replicas = gpus, replicas
-        self._load = (spec, tries, [] if python else sys.path)
+        self._claim, self._others = claim, others
+        self._load = (role, [] if python else sys.path)
         self._actor = ray.remote(Server).options(
-            num_gpus=gpus,
-            num_cpus=0 if gpus else 1,
+            num_gpus=claim.gpus,
+            num_cpus=0 if claim.gpus else 1,
             max_restarts=0,  # whoever takes its place is told what is left to do
             runtime_env={"py_executable": python} if python else None,
         )
@@ -148,16 +193,17 @@ class Actors:
     def room(self) -> int:
         """As many as fit on the nodes that are there now, or as were asked for."""
         if time.monotonic() - self._looked >= HEARTBEAT:
-            self._room = sum(fitting(node, self._gpus) for node in nodes().values())
+            there = self._others.left(nodes()) if self._others else nodes()
+            self._room = self._claim.room(there)
             self._looked = time.monotonic()
-        return min(self._room, self._replicas or self._room)
+        return self._room if self._claim.number is None else min(self._room, self._claim.number)
 
     def start(self) -> Actor:
-        """Ask for an actor; it loads the model as soon as there is a place for it."""
+        """Ask for an actor; it loads as soon as there is a place for it."""
         handle = self._actor.remote()
         return Actor(handle, handle.load.remote(*self._load))
 
-    def give(self, replica: Actor, shard: Shard) -> None:
+    def give(self, replica: Actor, shard: Sequence[Any]) -> None:
         """Send the requests."""
         replica.news = replica.handle.work.options(num_returns="streaming").remote(list(shard))
 
@@ -206,11 +252,23 @@ def fitting(node: Mapping[str, float], gpus: float) -> int:
 
     >>> fitting({"GPU": 4, "CPU": 2}, 2), fitting({"GPU": 4}, 0.25), fitting({"CPU": 2}, 0)
     (2, 16, 2)
+    >>> fitting({"GPU": 1.5}, 1), fitting({"GPU": 1.5}, 0.5), fitting({"GPU": 0.8}, 0.3)
+    (1, 3, 2)
     """
     if not gpus:
         return int(node.get("CPU", 0))
-    devices = int(node.get("GPU", 0))
-    return devices * int(1 / gpus) if gpus < 1 else int(devices / gpus)
+    whole, part = divmod(node.get("GPU", 0), 1)
+    if gpus >= 1:
+        return int(whole / gpus)
+    return int(whole) * int(1 / gpus) + int(part / gpus + 1e-9)
+
+
+def _no_room(wanted: str, flag: str, claim: Claim, there: Mapping[str, Mapping[str, float]]) -> str:
+    """Return what is asked for, and what there is."""
+    kind = "GPU" if claim.gpus else "CPU"
+    found = ", ".join(f"{name}: {node.get(kind, 0):g} {kind}" for name, node in there.items())
+    each = f" with {flag} {claim.gpus:g}" if claim.gpus else ", a CPU each"
+    return f"{wanted}{each}: there is room for {claim.room(there)} ({found})."
 
 
 def _first_line(error: Exception) -> str:

@@ -15,18 +15,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
+from unisandbox.asking import failed_generation
 from unisandbox.errors import UsageError
 from unisandbox.executors.pool import PATIENCE, Gone, Pool
-from unisandbox.executors.protocol import Shard
-from unisandbox.executors.replica import Report, Server
-from unisandbox.matrix import Model
-from unisandbox.specs import Spec
+from unisandbox.executors.protocol import JudgeReplicas, ModelReplicas
+from unisandbox.executors.replica import Report, Role, Server
+from unisandbox.judging import unjudged
+from unisandbox.matrix import JudgeChoice, Model
 
 _VERSION = "import importlib.metadata as m; print(m.version('unisandbox'))"
 
@@ -45,31 +47,57 @@ class Worker:
 
 
 class Workers:
-    """Runs models in so many processes."""
+    """Runs models in so many processes, and judges in others."""
 
-    def __init__(self, number: int, pythons: Mapping[str, str]) -> None:
-        """Take the models' own interpreters by label; raises UsageError when there are too few devices."""
+    def __init__(
+        self,
+        number: int,
+        pythons: Mapping[str, str] | None = None,
+        judges: Mapping[str, int] | None = None,
+        silence: float | None = None,
+    ) -> None:
+        """Take the models' own interpreters and the number of replicas of judges, both by label.
+
+        The first devices are for models, the last for judges. ``silence``: see ``Pool``. Raises UsageError
+        when there are too few devices.
+        """
         self._number = number
-        self._pythons = pythons
-        self._devices = devices()
-        if self._devices and number > len(self._devices):
-            raise UsageError(
-                f"--executor workers={number}: each worker takes a GPU, and there are {len(self._devices)}: "
-                f"{', '.join(self._devices)}. Use workers={len(self._devices)}, or set "
-                "CUDA_VISIBLE_DEVICES to nothing to run without."
-            )
+        self._pythons = pythons or {}
+        self._silence = silence
+        there = devices()
+        self._devices, self._others = there[:number], there[number:][::-1]
+        """What replicas of a model take in turn, and what those of judges take."""
+        if there and number + sum((judges or {}).values()) > len(there):
+            raise UsageError(_too_few(there, number, judges or {}))
 
-    def open(self, model: Model, tries: int, trials: int) -> Pool[Worker]:
+    def open(self, model: Model, tries: int, trials: int) -> ModelReplicas:
         """Start workers that load the model; raises UsageError for an interpreter that cannot be one."""
         python = self._pythons.get(model.label)
         if python is not None:
             _check(python)
-        return Pool(
-            Processes(self._number, self._devices, model.spec, tries, python), model.label, tries, trials
-        )
+        role = Role("model", model.spec, tries)
+        place = Processes(self._number, list(self._devices), role, python)
+        return Pool(place, role, trials, failed_generation, self._silence)
+
+    def open_judge(self, judge: JudgeChoice, tries: int, number: int) -> JudgeReplicas:
+        """Start workers that load the judge."""
+        role = Role("judge", judge.spec, tries)
+        own, self._others = self._others[:number], self._others[number:]
+        return Pool(Processes(number, own, role), role, number, unjudged, self._silence)
 
     def close(self) -> None:
         """There is nothing in common."""
+
+
+def _too_few(there: Sequence[str], number: int, judges: Mapping[str, int]) -> str:
+    """Return what to do where more processes are asked for than there are devices."""
+    asked = [f"--executor workers={number}"] if number else []
+    asked += [f"--judge-replicas {label}={copies}" for label, copies in judges.items()]
+    fewer = "fewer" if judges else f"workers={len(there)}"
+    return (
+        f"{' '.join(asked)}: each worker takes a GPU, and there are {len(there)}: {', '.join(there)}. "
+        f"Use {fewer}, or set CUDA_VISIBLE_DEVICES to nothing to run without."
+    )
 
 
 def devices() -> list[str]:
@@ -98,12 +126,12 @@ def _check(python: str) -> None:
 
 
 class Processes:
-    """The workers of one model."""
+    """The workers of one model or judge."""
 
-    def __init__(self, number: int, devices: list[str], spec: Spec, tries: int, python: str | None) -> None:
+    def __init__(self, number: int, devices: list[str], role: Role, python: str | None = None) -> None:
         self._number = number
-        self._devices = list(devices)
-        self._spec, self._tries, self._python = spec, tries, python
+        self._devices = devices
+        self._role, self._python = role, python
 
     def room(self) -> int:
         """As many as were asked for."""
@@ -121,10 +149,10 @@ class Processes:
             )
         worker = Worker(process, Connection(ours.detach()), device)
         with suppress(OSError):  # dead already: to be heard of when it is listened to
-            worker.line.send((self._spec, self._tries))
+            worker.line.send(self._role)
         return worker
 
-    def give(self, replica: Worker, shard: Shard) -> None:
+    def give(self, replica: Worker, shard: Sequence[Any]) -> None:
         """Send the requests."""
         with suppress(BrokenPipeError, ConnectionResetError):
             replica.line.send(shard)
@@ -171,14 +199,16 @@ def _program(line: int, same: bool) -> str:
 
 
 def serve(line: int, parent: int) -> None:
-    """Be a worker: load the model that is named, then answer shards until the line is cut."""
+    """Be a worker: load the model or judge that is named, then answer shards until the line is cut."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches all; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     threading.Thread(target=_die_with, args=[parent], daemon=True).start()
     server = Server()
     try:
         with Connection(line) as driver, suppress(EOFError, ConnectionError):
-            driver.send(server.load(*driver.recv()))
+            report = server.load(driver.recv())
+            # not before: an exit while plugins are imported would be taken for a fault of theirs
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+            driver.send(report)
             while True:
                 for report in server.work(driver.recv()):
                     driver.send(report)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unisandbox.modes import MODES
@@ -16,6 +17,26 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EXPORTED = ("md", "csv", "latex", "json")
+ROOMY = 160
+"""Characters of a terminal when nobody says how many."""
+READABLE = {"model": 14, "judge": 14, "": 24}
+"""Columns that may be folded, and down to how many characters they can be read."""
+CONCESSIONS = (
+    (),
+    ("gaps",),
+    ("gaps", ""),
+    ("gaps", "", "corrected"),
+    ("gaps", "", "corrected", "model", "judge"),
+    ("gaps", "", "corrected", "model", "judge", "task"),
+)
+"""What a table gives up in turn to fit a terminal: space between columns; notes, corrected scores and names
+in columns of their own; tasks on one line.
+
+Notes and names go below the table, a corrected score below its score.
+"""
+MARKS = {"": "[{}]", "model": "M{}", "judge": "J{}"}
+"""What stands in a column for a text that went below the table."""
+BELOW = "  corrected"
 
 
 def interval(score: Score) -> str:
@@ -110,40 +131,106 @@ def row(cell: Cell, shown: Sequence[str]) -> list[str]:
     return [texts[name] for name in shown]
 
 
-def rich_table(results: Results) -> Table:
-    """Return the table for a terminal; numbers are never folded."""
+def rich_table(results: Results, width: int = ROOMY) -> Table:
+    """Return the table for a terminal of so many characters; numbers are never folded.
+
+    Where it is too wide, it gives up the first of ``CONCESSIONS`` that makes it fit.
+    """
     from rich.table import Table
 
     from unisandbox.report.names import Name
 
-    shown = shown_columns(results.cells)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in shown:
-        number = name in ("score", "95 %", "corrected", "n", "guess")
+    cells = in_order(results.cells)
+    for given_up in CONCESSIONS:
+        grid = _arranged(cells, given_up)
+        if grid.width <= width:
+            break
+    key = [f"{mark} {text}" for (_, text), mark in grid.key.items()]
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        collapse_padding=grid.gap == 1,
+        caption=Name("\n".join(["", *key])) if key else None,
+        caption_style="dim",
+        caption_justify="left",
+    )
+    for name in grid.names:
         table.add_column(
             name,
             justify="right" if name in ("score", "n", "guess") else "left",
-            no_wrap=number or name in ("task", "mode"),
+            min_width=grid.least(name),
+            no_wrap=name not in grid.folded,
             overflow="fold",
         )
     before: Cell | None = None
-    for cell in in_order(results.cells):
+    for cell, texts in grid.rows:
         if before is not None and cell.task != before.task:
             table.add_section()
             table.add_row()
-        texts = row(cell, shown)
-        if before is not None and cell.task == before.task:
-            texts[0] = ""
-            if cell.model == before.model and "model" in shown:
-                texts[1] = ""
-        table.add_row(*(Name(text, _style(name, cell)) for name, text in zip(shown, texts, strict=True)))
+        table.add_row(
+            *(Name(text, _style(name, cell, texts)) for name, text in zip(grid.names, texts, strict=True))
+        )
         before = cell
     return table
 
 
-def _style(name: str, cell: Cell) -> str:
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The texts of a table, arranged for some width."""
+
+    names: Sequence[str]
+    """Its columns."""
+    rows: Sequence[tuple[Cell, Sequence[str]]]
+    key: Mapping[tuple[str, str], str]
+    """Column and text of what went below the table -> its mark."""
+    folded: Mapping[str, int]
+    """Columns that may be folded -> characters that they need."""
+    gap: int
+    """Spaces between columns."""
+
+    def least(self, name: str) -> int:
+        """Return the characters that a column needs to be read."""
+        place = self.names.index(name)
+        natural = max([len(name), *(len(texts[place]) for _, texts in self.rows)])
+        return min(natural, self.folded.get(name, natural))
+
+    @property
+    def width(self) -> int:
+        """The characters that the whole table needs."""
+        return sum(map(self.least, self.names)) + self.gap * (len(self.names) - 1)
+
+
+def _arranged(cells: Sequence[Cell], given_up: Sequence[str]) -> _Grid:
+    """Return the texts of the cells without what is given up."""
+    shown = shown_columns(cells)
+    names = [name for name in shown if name != "corrected" or name not in given_up]
+    marks: dict[str, dict[str, str]] = {name: {} for name in shown if name in MARKS and name in given_up}
+    rows: list[tuple[Cell, Sequence[str]]] = []
+    before: Cell | None = None
+    for cell in cells:
+        texts = dict(zip(shown, row(cell, shown), strict=True))
+        for name, of_text in marks.items():
+            if text := texts[name]:
+                texts[name] = of_text.setdefault(text, MARKS[name].format(len(of_text) + 1))
+        if before is not None and cell.task == before.task:
+            texts["task"] = ""
+            if cell.model == before.model and "model" in shown:
+                texts["model"] = ""
+        rows.append((cell, [texts[name] for name in names]))
+        if "corrected" in given_up and (figure := texts.get("corrected")):
+            value, _, between = figure.partition(" ")
+            below = {"mode": BELOW, "score": value, "95 %": between}
+            rows.append((cell, [below.get(name, "") for name in names]))
+        before = cell
+    key = {(name, text): mark for name, of_text in marks.items() for text, mark in of_text.items()}
+    folded = READABLE | ({"task": 14} if "task" in given_up else {})
+    return _Grid(names, rows, key, folded, gap=1 if given_up else 2)
+
+
+def _style(name: str, cell: Cell, texts: Sequence[str]) -> str:
     """Colour says how a score stands to guessing; nothing is said by colour alone."""
-    if not cell.supported or name in ("guess", "95 %", "corrected"):
+    if not cell.supported or name in ("guess", "95 %", "corrected") or BELOW in texts:
         return "dim"
     if name == "":
         return "yellow"

@@ -2,81 +2,43 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image as pil
-from safetensors.torch import load_file, save_file
 
 import unisandbox
-from tests.model_backends.bagel.make_parity import INSTRUCTION, PROMPTS
-from tests.support_bagel import save_bagel
-from tests.support_local import asked, by_key, questions
-from unisandbox.errors import BackendError, UsageError
-from unisandbox.model_backends.bagel import checkpoint
-from unisandbox.model_backends.bagel.factory import bagel
+from tests.model_backends.bagel.make_parity import PROMPTS
+from tests.support_bagel import (
+    SMALL,
+    all_modes,
+    broken,
+    far,
+    loaded,
+    picture,
+    refusal,
+    save_bagel,
+    save_instruction,
+    thinking,
+)
+from tests.support_local import asked, by_key
+from unisandbox.errors import UsageError
+from unisandbox.model_backends.bagel import devices
 from unisandbox.model_backends.bagel.prompts import fitted
 from unisandbox.prompts import with_thought
-from unisandbox.records import Generation, Image, Prompt, Request, Turn
-from unisandbox.specs import build
-
-SMALL: Mapping[str, object] = {"image_size": 16, "num_timesteps": 8, "max_tokens": 12, "device": "cpu"}
-
-
-def loaded(folder: Path, **options: object) -> Any:
-    given = {"path": folder, "instruction": folder.parent / "instruction.txt", **SMALL, **options}
-    return build("bagel", bagel, {name: str(value) for name, value in given.items()})
+from unisandbox.records import Turn
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint, and beside it an instruction after which some thoughts come to an end."""
-    root = tmp_path_factory.mktemp("bagel")
-    (root / "instruction.txt").write_text(INSTRUCTION)
-    return save_bagel(root / "tiny")
+    return save_bagel(save_instruction(tmp_path_factory.mktemp("bagel")) / "tiny")
 
 
 @pytest.fixture(scope="module")
 def backend(folder: Path) -> Any:
     return loaded(folder, batch_size=3)
-
-
-def thinking(requests: Sequence[Request]) -> list[Request]:
-    return [
-        Request(each.key, Prompt(each.prompt.turns, each.prompt.output, think=True), each.seed, "", "", "")
-        for each in requests
-    ]
-
-
-def picture(seed: int = 0, width: int = 40, height: int = 30) -> Image:
-    levels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    return Image.from_pil(pil.fromarray(levels))
-
-
-def all_modes() -> list[Request]:
-    """Return requests of every kind, of different lengths."""
-    direct = [*questions()[:4], asked(PROMPTS[0], key="ends", seed=1)]
-    others = [
-        *(asked(each.prompt.text, key=f"answer {each.key}", output="text") for each in direct),
-        asked("What is this?", key="caption", output="text", images=(picture(),)),
-        asked("And this, in a word?", key="caption 2", output="text", images=(picture(1, 24, 24),)),
-        asked(*with_thought("Draw 4 / 2 cups.", "4 / 2 = 2.\nDraw: two cups."), key="gold"),
-        asked(*with_thought("Draw 4 / 2 hats.", "It is 7, I am sure of it.\nDraw: 7."), key="planted"),
-        asked("Draw it again, in blue.", key="edit", images=(picture(2),)),
-    ]
-    musing = [Request(f"cot {each.key}", each.prompt, each.seed, "", "", "") for each in thinking(direct)]
-    return [*direct, *others, *musing]
-
-
-def far(one: Generation, other: Generation) -> int:
-    """Return the largest difference of two pictures, in levels of 255."""
-    assert one.image is not None and other.image is not None
-    here, there = (np.asarray(each.image.pil(), np.int16) for each in (one, other) if each.image)
-    return int(abs(here - there).max())
 
 
 def test_company_changes_nothing(folder: Path, backend: Any) -> None:
@@ -183,22 +145,6 @@ def test_pictures_are_brought_to_size(size: tuple[int, int], fits: tuple[int, in
     assert fitted(pil.new("RGB", size), 1024, 512, 16).size == fits
 
 
-def broken(folder: Path, to: Path, name: str, change: Any) -> Path:
-    """Return a copy of a checkpoint with changed weights."""
-    shutil.copytree(folder, to)
-    weights = load_file(folder / name)
-    change(weights)
-    save_file(weights, to / name)
-    return to
-
-
-def refusal(folder: Path, **options: object) -> str:
-    with pytest.raises((BackendError, UsageError)) as caught:
-        loaded(folder, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_a_folder_without_its_files(tmp_path: Path) -> None:
     (tmp_path / "llm_config.json").write_text("{}")
     told = refusal(tmp_path)
@@ -206,6 +152,7 @@ def test_a_folder_without_its_files(tmp_path: Path) -> None:
         assert name in told
     assert "llm_config.json" not in told
     assert "no such folder" in refusal(tmp_path / "none")
+    assert "a file; expected the folder that holds it" in refusal(tmp_path / "llm_config.json")
 
 
 def test_weights_that_are_missing_unexpected_or_of_another_shape(folder: Path, tmp_path: Path) -> None:
@@ -244,17 +191,23 @@ def test_a_checkpoint_of_another_size(folder: Path, tmp_path: Path) -> None:
     assert "is (264, 64), expected (264, 128)" in refusal(to)
 
 
-def test_too_little_memory() -> None:
-    huge = [torch.empty(1 << 50, device="meta")]
-    with pytest.raises(BackendError, match=r"take 4194304.0 GiB in float32, and cpu has .* dtype=bfloat16"):
-        checkpoint._fits(Path("big"), huge, torch.device("cpu"), torch.float32)
+def test_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_room", lambda device: 1 << 20)
+    told = refusal(folder)
+    assert "the weights, in float32, take 0.00324 GiB, and cpu has 0.000977 GiB." in told
+    assert "Set dtype=bfloat16, which takes half of it, quantize=4bit, device_map=auto, or device= to" in told
+    assert "Set quantize=4bit" in refusal(folder, dtype="bfloat16")
 
 
-def test_a_number_format_that_a_processor_lacks(capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint._warn_if_slow(torch.device("cpu"), torch.float32)
-    assert not capsys.readouterr().err
-    checkpoint._warn_if_slow(torch.device("cpu"), torch.float16)
-    assert "no instructions for float16" in capsys.readouterr().err
+def test_a_number_format_that_a_processor_lacks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for has, slow in ((True, ["float16"]), (False, ["float16", "bfloat16"])):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda has=has: has)
+        for name in ("float32", "float16", "bfloat16"):
+            devices.warn_if_slow("it", torch.device("cpu"), getattr(torch, name))
+            warned = f"no instructions for {name}: it is many times slower" in capsys.readouterr().err
+            assert warned == (name in slow)
 
 
 def test_sizes_that_it_does_not_draw(folder: Path) -> None:
