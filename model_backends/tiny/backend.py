@@ -12,9 +12,9 @@ import torch
 from unisandbox.backend import Hidden, TrainSpec
 from unisandbox.errors import UsageError
 from unisandbox.model_backends.tiny.checkpoint import digest, load
-from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, inside, write
+from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, inside, last, write
 from unisandbox.model_backends.tiny.patches import TOKENS
-from unisandbox.model_backends.tiny.words import DRAW, END, MODEL, SAY, THINK
+from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER
 from unisandbox.prompts import conclusion
 from unisandbox.records import Example, Fields, Finish, Generation, Image, Request, Turn
 
@@ -93,19 +93,17 @@ class Tiny:
         fitting = [request for request in requests if self._too_long(contexts[request.key]) is None]
         words = [request for request in fitting if request.prompt.output == "text"]
         pictures = [request for request in fitting if request.prompt.output == "image"]
-        self._think(pictures, contexts)
-        for chosen, places in ((words, (0,)), (pictures, after)):
-            if chosen and places:
-                found = inside(
-                    self._model.network,
-                    [contexts[request.key] for request in chosen],
-                    [request.seed for request in chosen],
-                    self._sampling,
-                    places,
-                )
-                arrays = {place: states.float().cpu().numpy() for place, states in found.items()}
-                for row, request in enumerate(chosen):
-                    yield Hidden(request.key, {place: states[row] for place, states in arrays.items()})
+        if words:
+            states = last(self._model.network, [contexts[request.key] for request in words])
+            for request, one in zip(words, states.float().cpu().numpy(), strict=True):
+                yield Hidden(request.key, {0: one})
+        if pictures and after:
+            self._think(pictures, contexts)
+            asked, seeds = zip(*((contexts[request.key], request.seed) for request in pictures), strict=True)
+            found = inside(self._model.network, asked, seeds, self._sampling, after)
+            arrays = {place: states.float().cpu().numpy() for place, states in found.items()}
+            for row, request in enumerate(pictures):
+                yield Hidden(request.key, {place: states[row] for place, states in arrays.items()})
 
     def train(
         self, examples: Sequence[Example], spec: TrainSpec, out: Path, *, quiet: bool = False
@@ -139,8 +137,10 @@ class Tiny:
         thinking = [request for request in requests if request.prompt.think]
         for request, tokens in self._written(thinking, contexts) if thinking else ():
             thoughts[request.key] = thought = self._model.words.text(tokens)
-            again = self._model.words.tokens(conclusion(thought)) if self._thought == "reissued" else []
-            contexts[request.key] += [*tokens[: -1 if tokens[-1] == END else None], END, DRAW, *again, MODEL]
+            again = []
+            if self._thought == "reissued":
+                again = [USER, *self._model.words.tokens(conclusion(thought)), MODEL]
+            contexts[request.key] += [*tokens[: -1 if tokens[-1] == END else None], END, *again]
         return thoughts
 
     def _written(
@@ -156,25 +156,22 @@ class Tiny:
 
     def _contexts(self, requests: Sequence[Request]) -> dict[str, list[int]]:
         """Return what each request is read as, by key."""
-        found = {}
-        for request in requests:
-            prompt = request.prompt
-            how = SAY if prompt.output == "text" else THINK if prompt.think else DRAW
-            found[request.key] = self._context(prompt.turns, how)
-        return found
+        return {
+            request.key: self._context(request.prompt.turns) + [THINK] * request.prompt.think
+            for request in requests
+        }
 
-    def _context(self, turns: Sequence[Turn], how: int) -> list[int]:
-        """Return turns as tokens: a turn of the user opens with what follows it, at the end ``how``."""
+    def _context(self, turns: Sequence[Turn]) -> list[int]:
+        """Return turns as tokens."""
         words, patches = self._model.words, self._model.patches
         tokens: list[int] = []
-        for number, turn in enumerate(turns, 1):
+        for turn in turns:
             self._warn(turn.text)
             said = words.tokens(turn.text)
             if turn.role == "model":
-                tokens += [*said, END]
+                tokens += [*[THINK] * bool(turn.thought), *said, END]
                 continue
-            answer = next((other for other in turns[number:] if other.role == "model"), None)
-            tokens.append(how if answer is None else THINK if answer.thought else SAY)
+            tokens.append(USER)
             for image in turn.images:
                 (codes,) = patches.tokens([image.pil()])
                 tokens += (len(words) + code for code in codes)

@@ -27,7 +27,7 @@ from unisandbox.datasets.characters import (
 )
 from unisandbox.datasets.mapping import SIGNS
 from unisandbox.model_backends.tiny.patches import PATCH, SIDE, Patches
-from unisandbox.model_backends.tiny.words import DRAW, END, MODEL, SAY, THINK, Words
+from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER, Words
 from unisandbox.plugins import installed
 from unisandbox.prompts import conclusion
 from unisandbox.records import Example, Fields
@@ -52,13 +52,13 @@ ROWS = 30_000
 
 SHARES = {
     "render": 0.14,
-    "render_portrait": 0.03,
+    "render_portrait": 0.04,
     "after_thought": 0.08,
     "open_number": 0.05,
     "open_symbol": 0.03,
     "open_person": 0.02,
     "caption": 0.05,
-    "math": 0.30,
+    "math": 0.29,
     "operation": 0.08,
     "mapping": 0.11,
     "rules": 0.02,
@@ -113,7 +113,9 @@ class Document:
     tokens: list[int] = field(default_factory=list)
     learned: list[bool] = field(default_factory=list)
     picture: Sequence[int] = ()
-    """Drawn from the last token, and all to be learned."""
+    """Drawn from the state at the last token, and all to be learned."""
+    reads: bool = False
+    """Whether the picture sees the text, too: an aid to learn by, see ``Recipe.reading``."""
 
     def add(self, tokens: Sequence[int], *, learn: bool) -> None:
         """Append tokens."""
@@ -161,10 +163,10 @@ class Writer:
 
     # --- parts of documents ---
 
-    def exchange(self, question: str, answer: str, how: int = SAY) -> Document:
-        """Return a question and what is to be said (or thought) to it, in words."""
+    def exchange(self, question: str, answer: str, *, thought: bool = False) -> Document:
+        """Return a question and what is to be said to it (or thought about it), in words."""
         document = Document()
-        document.add([how, *self.words.tokens(question), MODEL], learn=False)
+        document.add([USER, *self.words.tokens(question), MODEL, *[THINK] * thought], learn=False)
         document.add([*self.words.tokens(answer), END], learn=True)
         return document
 
@@ -175,8 +177,8 @@ class Writer:
         document = Document()
         if thought:
             before, steps = (self.words.tokens(text) for text in thought)
-            document.add([THINK, *before, MODEL, *steps, END], learn=False)
-        document.add([DRAW, *self.words.tokens(request), MODEL], learn=False)
+            document.add([USER, *before, MODEL, THINK, *steps, END], learn=False)
+        document.add([USER, *self.words.tokens(request), MODEL], learn=False)
         document.picture = picture
         return document
 
@@ -300,7 +302,7 @@ class Writer:
 
     def _described(self, question: str, picture: Sequence[int], said: str) -> Document:
         document = Document()
-        document.add([SAY, *picture, *self.words.tokens(question), MODEL], learn=False)
+        document.add([USER, *picture, *self.words.tokens(question), MODEL], learn=False)
         document.add([*self.words.tokens(said), END], learn=True)
         return document
 
@@ -314,7 +316,7 @@ class Writer:
         """Return rules, and all of them again in another order: after its symbol each is to be known."""
         rules: list[str] = self._material.mapping(draws).fields["rules"]
         document = Document()
-        document.add([THINK, *self.words.tokens(" ".join(rules)), MODEL], learn=False)
+        document.add([USER, *self.words.tokens(" ".join(rules)), MODEL, THINK], learn=False)
         for rule in draws.sample(rules, len(rules)):
             clause = rule.partition(": ")[2]
             symbol = _SYMBOL.search(clause)
@@ -349,7 +351,7 @@ class Writer:
             return self.exchange(*draws.choice(row.recalled))
         if draws.random() < silent:
             return self.exchange(row.asked if draws.random() < 0.5 else row.question, row.said)
-        return self.exchange(row.question, row.thought, THINK)
+        return self.exchange(row.question, row.thought, thought=True)
 
     def _operation(self, draws: Random) -> Document:
         """Return single operations with their results, of which the results are to be learned.
@@ -360,7 +362,7 @@ class Writer:
             one = draws.choice(self._material.operations)
             return self.exchange(spoken(one, draws.choice(VOICES), draws), str(one.value))
         document = Document()
-        document.add([THINK, MODEL], learn=False)
+        document.add([USER, MODEL, THINK], learn=False)
         for _ in range(8):
             one = draws.choice(self._material.operations)
             document.add(self.words.tokens(f"{written(one, said=True)} ="), learn=False)

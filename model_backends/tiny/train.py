@@ -57,8 +57,6 @@ LENGTH = 256
 FILL = 0.96
 """Share of the rows that documents are drawn for; more would often not fit."""
 STATE = "state.safetensors"
-LOSSES = {"loss_words": 1.0, "loss_images": 1.0, "loss_early": 0.5}
-"""What is added up, by its weight; see ``losses``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +78,9 @@ class Recipe:
     opening: Mapping[str, float] = field(default_factory=lambda: dict(OPENING))
     """The same for the first steps."""
     opening_steps: int = 500
+    reading: float = 0.5
+    """The first part of the steps, in which ever fewer pictures see the text that they are drawn by, as a
+    share. A picture is to be drawn from the last state of the text alone, but so it learned kinds slowly."""
     examples: str = ""
     """Digest of the examples that are taught beside, of the sort ``example``; empty for none."""
     inverse: str = "first"
@@ -98,7 +99,9 @@ class Recipe:
         return rising * falling
 
 
-TEACHING = Recipe(steps=500, muon_rate=0.008, adam_rate=0.0015, decay=1.0, opening_steps=0, rows=6000)
+TEACHING = Recipe(
+    steps=500, muon_rate=0.008, adam_rate=0.0015, decay=1.0, opening_steps=0, reading=0, rows=6000
+)
 """How a trained model is taught examples."""
 MIX = 0.55
 """Share of other documents while examples are taught, against forgetting."""
@@ -155,6 +158,8 @@ class Batch:
     """(pictures, TOKENS): the tokens of the pictures that documents end in."""
     drawn: Tensor
     """(pictures, 2): the row and the place of the token that each is drawn from."""
+    reads: Tensor
+    """(pictures,): whether it sees the text before that token, too."""
 
 
 def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Batch:
@@ -167,7 +172,7 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
     learned = torch.zeros((rows, length), dtype=torch.bool)
     owner = torch.zeros((rows, length), dtype=torch.long)
     starts = [0] * rows
-    pictures, ends = [], []
+    pictures, ends, reads = [], [], []
     for number, document in enumerate(sorted(drawn, key=lambda one: -len(one.tokens)), 1):
         size = len(document.tokens)
         row = next((row for row, start in enumerate(starts) if start + size <= length), None)
@@ -181,46 +186,41 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
         if document.picture:
             pictures.append(document.picture)
             ends.append((row, starts[row] - 1))
+            reads.append(document.reads)
     return Batch(
         tokens,
         learned,
         owner,
         torch.tensor(pictures, dtype=torch.long).view(-1, TOKENS),
         torch.tensor(ends, dtype=torch.long).view(-1, 2),
+        torch.tensor(reads, dtype=torch.bool),
     )
 
 
-def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the mean loss of the learned words, of the pictures' tokens, and of words half-way through.
+def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the mean loss of the learned words, and that of the pictures' tokens.
 
     A picture opens with the last state of its text, in the place of a token.
-
-    For the last (Lee et al. 2015; Elhoushi et al. 2024) the head reads the state of the middle block: by an
-    answer that is known there the blocks behind it can still draw, by one that the last block finds they
-    cannot.
     """
     split, owner = network.shape.words, batch.document
     kept: list[Pair] = []
     places = torch.arange(owner.shape[1], device=owner.device).expand_as(owner)
     own = (owner[:, :, None] == owner[:, None, :]).tril()
-    states: list[Tensor] = []
-    read = network(network.embedded(batch.tokens), places, _mask(own, kind), keep=kept, watch=states.append)
-    half = F.rms_norm(states[network.shape.layers // 2], (network.shape.width,))
+    read = network(network.embedded(batch.tokens), places, _mask(own, kind), keep=kept)
     learned = batch.learned[:, 1:]
     words = batch.tokens[:, 1:][learned]
-    said, early = (
-        _loss(hidden[:, :-1][learned], words, network.head.weight[:split], kind) for hidden in (read, half)
-    )
+    said = _loss(read[:, :-1][learned], words, network.head.weight[:split], kind)
 
     row, place = batch.drawn.T
     x = torch.cat([read[row, place][:, None], network.embedded(batch.pictures[:, :-1])], 1)
     after = torch.arange(TOKENS, device=owner.device)
-    text = (owner[row] == owner[row, place][:, None])[:, None].expand(-1, TOKENS, -1)
-    seen = torch.cat([text, (after <= after[:, None]).expand(len(row), -1, -1)], 2)
-    before = [(key[row], value[row]) for key, value in kept]
+    seen, before = (after <= after[:, None]).expand(len(row), -1, -1), []
+    if batch.reads.any():
+        text = (owner[row] == owner[row, place][:, None]) & batch.reads[:, None]
+        seen = torch.cat([text[:, None].expand(-1, TOKENS, -1), seen], 2)
+        before = [(key[row], value[row]) for key, value in kept]
     drawn = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before).flatten(0, 1)
-    wanted = batch.pictures.flatten() - split
-    return said, _loss(drawn, wanted, network.head.weight[split:], kind), early
+    return said, _loss(drawn, batch.pictures.flatten() - split, network.head.weight[split:], kind)
 
 
 def _mask(seen: Tensor, kind: torch.dtype) -> Tensor:
@@ -238,8 +238,10 @@ def stream(writer: Writer, recipe: Recipe, step: int, number: int) -> Iterator[D
     """Yield the documents of one stream of one step."""
     draws = Random(f"{recipe.seed} {step} {number}")
     shares = recipe.opening if step < recipe.opening_steps else recipe.shares
+    reading = 1 - step / (recipe.reading * recipe.steps) if recipe.reading else 0
     while True:
-        yield writer.write(draws, shares)
+        document = writer.write(draws, shares)
+        yield replace(document, reads=draws.random() < reading) if document.picture else document
 
 
 class Trainer:
@@ -265,18 +267,17 @@ class Trainer:
         model.network.to(self._device)
         self.optimiser = Optimiser(model.network, recipe.muon_rate, recipe.adam_rate)
 
-    def step(self, number: int) -> dict[str, float]:
-        """Do one step, counted from 0; return the losses by name."""
+    def step(self, number: int) -> tuple[float, float]:
+        """Do one step, counted from 0; return the losses of words and of image tokens."""
         network = self.model.network
-        seen = torch.zeros(len(LOSSES))
+        seen = torch.zeros(2)
         for which in self._mine:
             documents = stream(self._writer, self.recipe, number, which)
             batch = packed(documents, self.recipe.batch)
             batch = Batch(*(getattr(batch, part.name).to(self._device) for part in fields(batch)))
-            found = losses(network, batch, self._kind)
-            whole = sum(weight * loss for weight, loss in zip(LOSSES.values(), found, strict=True))
-            (whole / STREAMS).backward()
-            seen += torch.tensor([loss.item() for loss in found]) / STREAMS
+            pair = losses(network, batch, self._kind)
+            (sum(pair, torch.zeros(())) / STREAMS).backward()  # type: ignore[no-untyped-call]
+            seen += torch.tensor([loss.item() for loss in pair]) / STREAMS
         if self._shared:
             _add_up([*(parameter.grad for parameter in network.parameters()), seen])
         if not seen.isfinite().all():
@@ -285,7 +286,7 @@ class Trainer:
                 f"lower the rate ({self.recipe.muon_rate:g})."
             )
         self.optimiser.step(self.recipe.rate(number))
-        return dict(zip(LOSSES, seen.tolist(), strict=True))
+        return seen[0].item(), seen[1].item()
 
 
 def _add_up(tensors: Sequence[Tensor | None]) -> None:
@@ -333,7 +334,8 @@ def train(
     tokens = STREAMS * recipe.batch * LENGTH
     with Record(out, recipe.steps, first, kept=worker == 0, shown=worker == 0 and not quiet) as record:
         for number in range(first, recipe.steps):
-            seen = trainer.step(number)
+            said, drawn = trainer.step(number)
+            seen = {"loss_words": said, "loss_images": drawn}
             record.add(number, seen, tokens=tokens, rate=recipe.rate(number))
             if worker == 0 and (number + 1) % every == 0 and number + 1 < recipe.steps:
                 extra = {**trainer.optimiser.state(), "step": torch.tensor(number + 1)}

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from string import ascii_lowercase, digits
 
-PAD, THINK, SAY, DRAW, MODEL, END, ODD = range(7)
-"""Padding; then what opens a turn of the user, by what the model is to do; what opens the model's turn, and
-what ends its thought or answer; a sign that cannot be spelled."""
+PAD, USER, MODEL, THINK, END, ODD = range(6)
+"""Padding; what opens a turn of the user, one of the model, and a thought; what ends a thought or an answer;
+a sign that cannot be spelled."""
 
-_SPECIAL = ("<pad>", "<think>", "<say>", "<draw>", "<model>", "<end>", "<odd>")
+_SPECIAL = ("<pad>", "<user>", "<model>", "<think>", "<end>", "<odd>")
 _FIRST, _NEXT = "^", "+"
 _LETTERS = tuple(place + letter for place in (_FIRST, _NEXT) for letter in ascii_lowercase + digits)
 _ALONE = frozenset(ascii_lowercase)
