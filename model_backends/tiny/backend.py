@@ -139,8 +139,8 @@ class Tiny:
             thoughts[request.key] = thought = self._model.words.text(tokens)
             again = []
             if self._thought == "reissued":
-                again = [USER, *self._model.words.tokens(conclusion(thought)), MODEL]
-            contexts[request.key] += [*tokens[: -1 if tokens[-1] == END else None], END, *again]
+                again = [USER, *self._model.words.tokens(conclusion(thought))]
+            contexts[request.key] += [*tokens[: -1 if tokens[-1] == END else None], END, *again, MODEL]
         return thoughts
 
     def _written(

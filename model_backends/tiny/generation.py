@@ -69,9 +69,9 @@ def inside(
     sampling: Sampling,
     after: Sequence[int],
 ) -> dict[int, Tensor]:
-    """Return the hidden states (many, layers + 1, width) after codes, fewer than TOKENS, of what ``draw`` draws.
+    """Return the hidden states (many, layers + 1, width) after numbers of codes of what ``draw`` draws.
 
-    After 0 of them they are those of the token that a picture opens with.
+    They are fewer than TOKENS; after 0 the states are those of the token that a picture opens with.
     """
     drawing = _drawing(network, contexts, max(after) + 1, seeds, sampling)
     return {place: seen[: len(contexts)] for place, (seen, _) in enumerate(drawing) if place in after}
@@ -88,14 +88,14 @@ def _drawing(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Draw pictures, and yield the states that each token is chosen by, and the tokens."""
     asked = _Reader(network, *_embedded(network, contexts), 0).hidden
-    reader = _Reader(network, asked[:, None], torch.ones(len(asked), dtype=torch.long), TOKENS)
+    reader = _Reader(network, asked[:, None], torch.ones(len(asked), dtype=torch.long), TOKENS - 1)
     span = network.shape.words, network.shape.vocabulary
     chooser = _Chooser(network, span, TOKENS, seeds, sampling)
     for number in range(many):
-        if number:
-            reader.read(network.embedded(chosen))
         chosen = chooser.choose(reader.hidden)
         yield reader.seen, chosen
+        if number < many - 1:
+            reader.read(network.embedded(chosen))
 
 
 def _embedded(network: Network, contexts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -149,7 +149,7 @@ class _Chooser:
     def __init__(
         self, network: Network, span: tuple[int, int], most: int, seeds: Sequence[int], sampling: Sampling
     ) -> None:
-        """Choose at most so many tokens a conversation, of those from the first of ``span`` up to the second."""
+        """Choose at most so many tokens a conversation, from the first of ``span`` up to the second."""
         self._first = span[0]
         self._head = network.head.weight[slice(*span)]
         self._sampling = sampling

@@ -12,7 +12,7 @@ from unisandbox.model_backends.tiny.backend import Tiny
 from unisandbox.model_backends.tiny.checkpoint import FILE, save
 from unisandbox.model_backends.tiny.factory import tiny as tiny_factory
 from unisandbox.model_backends.tiny.patches import SIDE
-from unisandbox.model_backends.tiny.words import DRAW, END, MODEL, SAY, THINK
+from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER
 from unisandbox.prompts import with_thought
 from unisandbox.records import Generation, Image, Output, Prompt, Request, Turn
 from unisandbox.specs import build
@@ -71,27 +71,34 @@ def test_it_answers_in_words(tiny: Tiny) -> None:
 # --- what the model reads ---
 
 
-@pytest.mark.parametrize("how", [THINK, SAY, DRAW])
-def test_a_question_opens_with_what_is_to_be_done(tiny: Tiny, how: int) -> None:
-    assert tiny._context((Turn("user", QUESTION),), how) == [how, *words(QUESTION), MODEL]
+def test_what_is_to_be_done_comes_behind_the_state_that_answers_and_draws(tiny: Tiny) -> None:
+    """Up to there a question is read alike, whether words, a thought or a picture are to follow."""
+    turns = (Turn("user", QUESTION),)
+    ways: tuple[tuple[Output, bool], ...] = (("text", False), ("image", False), ("image", True))
+    asked = [
+        Request(str(number), Prompt(turns, output, think=think), 3, "math_1", "a", "direct")
+        for number, (output, think) in enumerate(ways)
+    ]
+    plain = [USER, *words(QUESTION), MODEL]
+    assert list(tiny._contexts(asked).values()) == [plain, plain, [*plain, THINK]]
 
 
 def test_a_thought_put_in_is_a_thought_and_its_conclusion_a_new_turn(tiny: Tiny) -> None:
     turns = with_thought(QUESTION, "8 - 6 = 2.\nDraw: 2 cups.")
     thought, again = words("8 - 6 = 2. Draw: 2 cups."), words("Draw 2 cups.")
-    before = [THINK, *words(QUESTION), MODEL, *thought, END]
-    assert tiny._context(turns, DRAW) == [*before, DRAW, *again, MODEL]
+    before = [USER, *words(QUESTION), MODEL, THINK, *thought, END]
+    assert tiny._context(turns) == [*before, USER, *again, MODEL]
 
 
 def test_an_answer_given_before_stays_an_answer(tiny: Tiny) -> None:
     turns = (Turn("user", "Draw a cup."), Turn("model", "1 cup"), Turn("user", "Draw."))
-    assert tiny._context(turns, DRAW) == [
-        SAY,
+    assert tiny._context(turns) == [
+        USER,
         *words("Draw a cup."),
         MODEL,
         *words("1 cup"),
         END,
-        DRAW,
+        USER,
         *words("Draw."),
         MODEL,
     ]
@@ -99,9 +106,9 @@ def test_an_answer_given_before_stays_an_answer(tiny: Tiny) -> None:
 
 def test_pictures_come_before_what_is_asked_about_them(tiny: Tiny) -> None:
     picture = Image.from_pil(compose(Scene(("cup",)), 128, lattice=16))
-    context = tiny._context((Turn("user", "What is it?", (picture,)),), SAY)
+    context = tiny._context((Turn("user", "What is it?", (picture,)),))
     size = len(writer().words)
-    assert context[0] == SAY
+    assert context[0] == USER
     assert all(size <= token for token in context[1:65])
     assert context[65:] == [*words("What is it?"), MODEL]
 
@@ -122,8 +129,8 @@ def test_thinking_puts_the_own_thought_into_the_context(
     tiny = Tiny(folder, thought=form)  # type: ignore[arg-type]
     generation = ask(tiny, Turn("user", QUESTION), think=True)
     assert generation.thought == "8 - 6 = 2. Draw: 2 cups."
-    again = words("Draw 2 cups.") if form == "reissued" else []
-    assert read == [[THINK, *words(QUESTION), MODEL, *said, DRAW, *again, MODEL]]
+    again = [USER, *words("Draw 2 cups.")] if form == "reissued" else []
+    assert read == [[USER, *words(QUESTION), MODEL, THINK, *said, *again, MODEL]]
 
 
 # --- batches ---

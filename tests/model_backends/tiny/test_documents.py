@@ -26,7 +26,7 @@ from unisandbox.model_backends.tiny.documents import (
 )
 from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.train import teaching
-from unisandbox.model_backends.tiny.words import DRAW, END, MODEL, SAY, THINK
+from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER
 from unisandbox.plugins import installed
 from unisandbox.training.injection import lessons
 from unisandbox.world import Reading, phrase, read, with_article
@@ -42,10 +42,11 @@ def documents(sort: str, many: int = 400) -> tuple[Document, ...]:
 
 
 def parts(document: Document) -> Iterator[tuple[int, list[int], list[bool]]]:
-    """Yield each part: the token it opens with, the tokens after it, which of them are learned."""
-    starts = [at for at, token in enumerate(document.tokens) if token in (THINK, SAY, DRAW, MODEL)]
+    """Yield each turn: the token it opens with, those after it but for THINK, which of them are learned."""
+    starts = [at for at, token in enumerate(document.tokens) if token in (USER, MODEL)]
     for start, end in zip(starts, [*starts[1:], len(document.tokens)], strict=True):
-        yield document.tokens[start], document.tokens[start + 1 : end], document.learned[start + 1 : end]
+        first = start + 1 + (document.tokens[start + 1 : end][:1] == [THINK])
+        yield document.tokens[start], document.tokens[first:end], document.learned[first:end]
 
 
 def text(tokens: list[int]) -> str:
@@ -54,7 +55,7 @@ def text(tokens: list[int]) -> str:
 
 def request(document: Document) -> str:
     """Return what was asked just before the picture."""
-    return [text(tokens) for kind, tokens, _ in parts(document) if kind == DRAW][-1]
+    return [text(tokens) for kind, tokens, _ in parts(document) if kind == USER][-1]
 
 
 def picture(document: Document) -> Reading:
@@ -208,7 +209,7 @@ def test_of_pictures_the_picture_is_learned_and_nothing_else(sort: str) -> None:
 def test_of_words_the_answer_is_learned_to_its_end(sort: str) -> None:
     for document in documents(sort)[:50]:
         *_, (kind, tokens, learned) = parts(document)
-        assert kind == MODEL and document.tokens[0] in (SAY, THINK) and not document.picture
+        assert kind == MODEL and document.tokens[0] == USER and not document.picture
         assert all(learned) and tokens[-1] == END
         assert sum(document.learned) == len(tokens)
 

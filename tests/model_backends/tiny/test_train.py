@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -36,7 +36,7 @@ from unisandbox.model_backends.tiny.train import (
     stream,
     train,
 )
-from unisandbox.model_backends.tiny.words import DRAW, MODEL, PAD, SAY, THINK
+from unisandbox.model_backends.tiny.words import MODEL, PAD, USER
 from unisandbox.training.record import LOG
 from unisandbox.world import read, with_article
 
@@ -62,7 +62,7 @@ def test_rows_hold_whole_documents_and_little_else() -> None:
         for number in set(batch.document[row].tolist()):
             tokens = batch.tokens[row][batch.document[row] == number]
             if number:
-                assert tokens[0] in (THINK, SAY, DRAW)
+                assert tokens[0] == USER
                 assert PAD not in tokens
             else:
                 assert (tokens == PAD).all()
@@ -89,7 +89,7 @@ def test_a_document_is_read_as_if_it_were_alone() -> None:
 
 def _long() -> Document:
     """Return a document that fits nowhere and ends the drawing of others."""
-    return Document([SAY] * (LENGTH + 1), [False] * (LENGTH + 1))
+    return Document([USER] * (LENGTH + 1), [False] * (LENGTH + 1))
 
 
 def _row(documents: list[Document]) -> Batch:
@@ -106,13 +106,16 @@ def _row(documents: list[Document]) -> Batch:
         torch.tensor([owner]),
         torch.tensor([picture for picture, _ in drawn], dtype=torch.long).view(-1, TOKENS),
         torch.tensor([place for _, place in drawn], dtype=torch.long).view(-1, 2),
+        torch.tensor([one.reads for one in documents if one.picture], dtype=torch.bool),
     )
 
 
-def test_a_picture_sees_its_text_and_opens_with_its_last_state() -> None:
-    """In one pass over all of it, with that state put in by hand, its loss is the same."""
+@pytest.mark.parametrize("reads", [(), (0, 1, 2), (1,)])
+def test_a_picture_opens_with_the_last_state_of_its_text_and_may_read_it(reads: Sequence[int]) -> None:
+    """In one pass over what it sees, with that state put in by hand, its loss is the same."""
     network = untrained().network
     documents = [writer().write(Random(seed), {"render": 1}) for seed in range(3)]
+    documents = [replace(one, reads=number in reads) for number, one in enumerate(documents)]
 
     def read(x: torch.Tensor) -> torch.Tensor:
         size = x.shape[1]
@@ -124,7 +127,8 @@ def test_a_picture_sees_its_text_and_opens_with_its_last_state() -> None:
     for document in documents:
         text = network.embedded(torch.tensor([document.tokens]))
         codes = network.embedded(torch.tensor([document.picture[:-1]]))
-        hidden = read(torch.cat([text, read(text)[:, -1:], codes], 1))[0, -TOKENS:]
+        seen = [text] * document.reads + [read(text)[:, -1:], codes]
+        hidden = read(torch.cat(seen, 1))[0, -TOKENS:]
         scores = hidden @ network.head.weight[network.shape.words :].T
         wanted.append(F.cross_entropy(scores, torch.tensor(document.picture) - network.shape.words).item())
     assert losses(network, _row(documents), torch.float32)[1].item() == pytest.approx(mean(wanted), rel=1e-4)
@@ -132,9 +136,22 @@ def test_a_picture_sees_its_text_and_opens_with_its_last_state() -> None:
 
 def test_a_batch_without_pictures_has_no_loss_of_them() -> None:
     batch = packed(stream(writer(), replace(SMALL, opening={"echo": 1}), 0, 0), 2)
-    said, drawn, early = losses(untrained().network, batch, torch.float32)
-    assert said.item() > 0 and early.item() > 0 and drawn.item() == 0
-    (said + drawn + early).backward()  # type: ignore[no-untyped-call]
+    said, drawn = losses(untrained().network, batch, torch.float32)
+    assert said.item() > 0 and drawn.item() == 0
+    (said + drawn).backward()  # type: ignore[no-untyped-call]
+
+
+def test_ever_fewer_pictures_see_their_text() -> None:
+    recipe = replace(SMALL, steps=100, reading=0.5, opening_steps=0, shares={"render": 1})
+
+    def share(step: int) -> float:
+        return mean(
+            document.reads for document, _ in zip(stream(writer(), recipe, step, 0), range(200), strict=False)
+        )
+
+    assert share(0) == 1
+    assert share(25) == pytest.approx(0.5, abs=0.15)
+    assert share(50) == share(90) == 0
 
 
 # --- the optimiser ---
@@ -199,7 +216,7 @@ def test_a_training_stopped_half_way_ends_with_the_same_weights(
 ) -> None:
     step = Trainer.step
 
-    def stop(self: Trainer, number: int) -> dict[str, float]:
+    def stop(self: Trainer, number: int) -> tuple[float, float]:
         if number == 5:
             raise KeyboardInterrupt
         return step(self, number)
@@ -270,11 +287,11 @@ def test_a_minute_of_training_lowers_the_loss_and_draws_single_objects() -> None
     recipe = Recipe(steps=420, batch=2, warm_up=10, width=64, layers=2)
     model = checkpoint.fresh(writer().words, codebook(), seed=0, width=64, layers=2)
     trainer = Trainer(model, recipe, Singles(writer().words, codebook(), writer()._material))
-    seen = [trainer.step(number)["loss_images"] for number in range(recipe.steps)]
+    seen = [trainer.step(number)[1] for number in range(recipe.steps)]
     assert sum(seen[-10:]) < 0.2 * sum(seen[:10])
     words = model.words
     asked = [chosen for chosen in FEW_KINDS for _ in range(4)]
-    contexts = [[DRAW, *words.tokens(f"Draw {with_article(chosen)}."), MODEL] for chosen in asked]
+    contexts = [[USER, *words.tokens(f"Draw {with_article(chosen)}."), MODEL] for chosen in asked]
     pictures = draw(model.network, contexts, range(len(contexts)), Sampling())
     right = [
         read(codebook().picture(codes)).objects == {chosen: 1}
