@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
 from string import ascii_uppercase
@@ -42,6 +42,9 @@ FEW = 4
 GRID = 3 * PATCH
 """Pixels between the places that objects can have in pictures to draw: three rows of three. Of pictures with
 objects anywhere it learned mostly where they are, and how many they are late."""
+KIND_FIRST = 0.15
+"""Share of answers to sums that say what is counted before its number. The state that answers and draws is to
+know what it is about: where it only had to know the number, direct pictures were of any kind of object."""
 VARIANTS = 64
 """Pictures of each kind and number, which differ in the places."""
 PEOPLE = 64
@@ -307,7 +310,11 @@ class Writer:
         return document
 
     def _math(self, draws: Random) -> Document:
-        return self._worked(draws, self._material.math(draws), silent=0.75)
+        row = self._material.math(draws)
+        if draws.random() < KIND_FIRST:
+            noun = kinds()[row.fields["object"]].plural
+            row = replace(row, said=f"{noun}: {row.fields['count']}")
+        return self._worked(draws, row, silent=0.75)
 
     def _mapping(self, draws: Random) -> Document:
         return self._worked(draws, self._material.mapping(draws), silent=0.55)
