@@ -15,6 +15,7 @@ from unisandbox.datasets.arithmetic import written
 from unisandbox.datasets.cast import invented
 from unisandbox.model_backends.tiny.documents import (
     FEW,
+    KIND_FIRST,
     MOST,
     OPENING,
     PEOPLE,
@@ -29,7 +30,7 @@ from unisandbox.model_backends.tiny.train import teaching
 from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER
 from unisandbox.plugins import installed
 from unisandbox.training.injection import lessons
-from unisandbox.world import Reading, phrase, read, with_article
+from unisandbox.world import Reading, kinds, phrase, read, with_article
 
 PICTURES = [sort for sort in SHARES if sort.startswith(("render", "open", "after"))]
 WORDS = [sort for sort in SHARES if sort not in PICTURES]
@@ -221,6 +222,19 @@ def test_thoughts_about_sums_are_right() -> None:
         ):
             found = eval(f"{left} {sign.replace('modulo', '%')} {right}")
             assert found == int(result)
+
+
+def test_of_some_sums_what_is_counted_is_said_before_its_number() -> None:
+    """The question is the same, and so is what is said."""
+    said = [text(list(parts(one))[-1][1]) for one in documents("math") if THINK not in one.tokens]
+    first = [answer for answer in said if ":" in answer]
+    assert len(first) / len(said) == pytest.approx(KIND_FIRST, abs=0.06)
+    plurals = {kind.plural for kind in kinds().values()}
+    for answer in first:
+        noun, number = answer.split(": ")
+        assert noun.lower() in plurals and 1 <= int(number) <= MOST
+    for row in material().reasoning["math_1"][:50]:
+        assert row.said == phrase(row.fields["count"], row.fields["object"])
 
 
 def test_operations_are_right_and_their_results_learned() -> None:
