@@ -77,7 +77,8 @@ class Block(nn.Module):
         """
         batch, length, width = x.shape
         kind = mask.dtype  # the number format that the matrix products are done in
-        parts = _linear(_norm(x).to(kind), self.attend).unflatten(-1, (3, self.heads, width // self.heads))
+        parts = _linear(_norm(x).to(kind), self.attend)
+        parts = parts.view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         query, key = (_turned(_norm(part), turn) for part in (query, key))
         own = key, value

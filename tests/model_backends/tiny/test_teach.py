@@ -100,7 +100,7 @@ def test_stopped_half_way_it_ends_with_the_same_weights(
     train(recipe, tmp_path / "whole", BASE, PICTURES, quiet=True)
     step = Trainer.step
 
-    def stopped(self: Trainer, number: int) -> dict[str, float]:
+    def stopped(self: Trainer, number: int) -> tuple[float, float]:
         if number == 3:
             raise KeyboardInterrupt
         return step(self, number)
@@ -120,7 +120,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
 ) -> None:
     step = Trainer.step
 
-    def broken(self: Trainer, number: int) -> dict[str, float]:
+    def broken(self: Trainer, number: int) -> tuple[float, float]:
         if number == 2:
             self.model.network.head.weight.data.fill_(float("nan"))
         return step(self, number)
