@@ -100,7 +100,7 @@ class Recipe:
 
 
 TEACHING = Recipe(
-    steps=500, muon_rate=0.008, adam_rate=0.0015, decay=1.0, opening_steps=0, reading=0, rows=6000
+    steps=700, muon_rate=0.008, adam_rate=0.0015, decay=1.0, opening_steps=0, reading=0, rows=6000
 )
 """How a trained model is taught examples."""
 MIX = 0.55
