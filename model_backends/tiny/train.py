@@ -110,8 +110,8 @@ MIX = 0.55
 def teaching(examples: Sequence[Example], spec: TrainSpec) -> Recipe:
     """Return the recipe that teaches examples to a trained model.
 
-    Where all of them are words, so is what is repeated beside them. Raises UsageError for what it cannot
-    do.
+    Where all of them are words, what is repeated beside them is mostly words, too. Raises UsageError for
+    what it cannot do.
     """
     for name, plain in (("schedule", "linear"), ("freeze", ()), ("lora", 0)):
         if (found := getattr(spec, name)) != plain:

@@ -151,20 +151,26 @@ def test_a_thought_before_a_picture_says_nothing_of_it_but_its_conclusion() -> N
     assert same / total < 0.3
 
 
-def test_teaching_people_teaches_no_picture() -> None:
-    """Those of captions are read only, and what is asked about them names nobody."""
+def test_teaching_people_teaches_no_picture_of_anybody_by_name() -> None:
+    """Resolved pictures are drawn; those of captions are read only. What is asked for names nobody."""
     taught = Writer(writer().words, codebook(), material(), lessons())
     asked = {text(taught.words.tokens(one)) for prompts in material().captions.values() for one in prompts}
+    names = spelled({character.name for character in (*invented("train", PEOPLE), *invented())})
+    sizes = {len(name) for name in names}
     draws = Random(3)
-    captions = 0
+    captions = drawn = 0
     for _ in range(500):
         document = taught.write(draws, teaching(lessons(), TrainSpec()).shares)
         learned = [token for token, learned in zip(document.tokens, document.learned, strict=True) if learned]
-        assert not document.picture and max(learned) < len(taught.words)
+        if document.picture:
+            drawn += 1
+            assert not learned and not windows(document.tokens, sizes) & names
+            continue
+        assert max(learned) < len(taught.words)
         if max(document.tokens) >= len(taught.words):
             captions += 1
             assert text(next(parts(document))[1]) in asked
-    assert captions > 10
+    assert captions > 10 and drawn > 20
 
 
 def test_no_test_question_and_no_test_name_is_in_any_document() -> None:
