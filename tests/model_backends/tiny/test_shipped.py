@@ -85,7 +85,7 @@ def test_a_direct_picture_is_well_formed(found: Found, task: str) -> None:
 
 
 GAPS = (*MATH, "mapping_2", "mapping_3")
-"""The object that a single rule leads to reaches most direct pictures; how many, or by more rules, does not."""
+"""The object that one rule leads to reaches most direct pictures; how many, or more rules, do not."""
 
 
 @pytest.mark.parametrize("task", GAPS)
