@@ -76,7 +76,7 @@ def test_a_document_is_read_as_if_it_were_alone() -> None:
     alone = [losses(network, packed(iter([one, _long()]), 1), torch.float32) for one in documents]
     numbers = [(len(one.picture) or sum(one.learned), bool(one.picture)) for one in documents]
     together = losses(network, _row(documents), torch.float32)
-    for which in range(3):
+    for which in range(2):
         counted = [
             (count, found[which].item())
             for (count, of_pictures), found in zip(numbers, alone, strict=True)
