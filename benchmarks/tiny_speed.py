@@ -23,7 +23,7 @@ from unisandbox.model_backends.tiny.documents import Material, Writer
 from unisandbox.model_backends.tiny.factory import WEIGHTS
 from unisandbox.model_backends.tiny.generation import Sampling, draw, write
 from unisandbox.model_backends.tiny.train import LENGTH, Recipe, Trainer
-from unisandbox.model_backends.tiny.words import DRAW, THINK, USER
+from unisandbox.model_backends.tiny.words import MODEL, THINK, USER
 
 BATCHES = (1, 8, 64, 128)
 QUESTION = "Draw as many cups as (12 - 4) / 2 comes to."
@@ -42,9 +42,9 @@ def best(work: Callable[[], float], repeat: int) -> float:
 def sampling(model: checkpoint.Model, threads: int, repeat: int) -> None:
     """Print how fast pictures and words come."""
     torch.set_num_threads(threads)
-    context = [USER, *model.words.tokens(QUESTION)]
+    context = [USER, *model.words.tokens(QUESTION), MODEL]
     for batch in BATCHES:
-        contexts = [[*context, DRAW]] * batch
+        contexts = [context] * batch
 
         def pictures(contexts: list[list[int]] = contexts) -> float:
             return len(draw(model.network, contexts, range(len(contexts)), Sampling()))

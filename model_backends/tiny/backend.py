@@ -12,9 +12,9 @@ import torch
 from unisandbox.backend import Hidden, TrainSpec
 from unisandbox.errors import UsageError
 from unisandbox.model_backends.tiny.checkpoint import digest, load
-from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, inside, write
+from unisandbox.model_backends.tiny.generation import GREEDY, LONGEST, Sampling, draw, inside, last, write
 from unisandbox.model_backends.tiny.patches import TOKENS
-from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
+from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER
 from unisandbox.prompts import conclusion
 from unisandbox.records import Example, Fields, Finish, Generation, Image, Request, Turn
 
@@ -68,7 +68,7 @@ class Tiny:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Generation]:
         """Answer all requests of a kind together."""
-        contexts = {request.key: self._context(request.prompt.turns) for request in requests}
+        contexts = self._contexts(requests)
         fitting = []
         for request in requests:
             if (fault := self._too_long(contexts[request.key])) is None:
@@ -89,23 +89,21 @@ class Tiny:
                 f"tiny: after={max(after)}: a picture has {TOKENS} tokens; it is still about to draw after 0 "
                 f"to {TOKENS - 1} of them."
             )
-        contexts = {request.key: self._context(request.prompt.turns) for request in requests}
+        contexts = self._contexts(requests)
         fitting = [request for request in requests if self._too_long(contexts[request.key]) is None]
         words = [request for request in fitting if request.prompt.output == "text"]
         pictures = [request for request in fitting if request.prompt.output == "image"]
-        self._think(pictures, contexts)
-        for chosen, how, places in ((words, SAY, (0,)), (pictures, DRAW, after)):
-            if chosen and places:
-                found = inside(
-                    self._model.network,
-                    [[*contexts[request.key], how] for request in chosen],
-                    [request.seed for request in chosen],
-                    self._sampling,
-                    places,
-                )
-                arrays = {place: states.float().cpu().numpy() for place, states in found.items()}
-                for row, request in enumerate(chosen):
-                    yield Hidden(request.key, {place: states[row] for place, states in arrays.items()})
+        if words:
+            states = last(self._model.network, [contexts[request.key] for request in words])
+            for request, one in zip(words, states.float().cpu().numpy(), strict=True):
+                yield Hidden(request.key, {0: one})
+        if pictures and after:
+            self._think(pictures, contexts)
+            asked, seeds = zip(*((contexts[request.key], request.seed) for request in pictures), strict=True)
+            found = inside(self._model.network, asked, seeds, self._sampling, after)
+            arrays = {place: states.float().cpu().numpy() for place, states in found.items()}
+            for row, request in enumerate(pictures):
+                yield Hidden(request.key, {place: states[row] for place, states in arrays.items()})
 
     def train(
         self, examples: Sequence[Example], spec: TrainSpec, out: Path, *, quiet: bool = False
@@ -117,7 +115,7 @@ class Tiny:
         return {"checkpoint": str(out)}
 
     def _say(self, requests: Sequence[Request], contexts: dict[str, list[int]]) -> Iterator[Generation]:
-        for request, tokens in self._written(requests, contexts, SAY):
+        for request, tokens in self._written(requests, contexts):
             finish: Finish = "complete" if tokens[-1] == END else "truncated"
             yield Generation(request.key, text=self._model.words.text(tokens), finish=finish)
 
@@ -125,7 +123,7 @@ class Tiny:
         thoughts = self._think(requests, contexts)
         drawn = draw(
             self._model.network,
-            [[*contexts[request.key], DRAW] for request in requests],
+            [contexts[request.key] for request in requests],
             [request.seed for request in requests],
             self._sampling,
         )
@@ -137,38 +135,47 @@ class Tiny:
         """Return the thoughts of those that are to think, by key, having put them into the contexts."""
         thoughts: dict[str, str] = {}
         thinking = [request for request in requests if request.prompt.think]
-        for request, tokens in self._written(thinking, contexts, THINK) if thinking else ():
+        for request, tokens in self._written(thinking, contexts) if thinking else ():
             thoughts[request.key] = thought = self._model.words.text(tokens)
-            contexts[request.key] += [THINK, *tokens[: -1 if tokens[-1] == END else None], END]
+            again = []
             if self._thought == "reissued":
-                contexts[request.key] += [USER, *self._model.words.tokens(conclusion(thought))]
+                again = [USER, *self._model.words.tokens(conclusion(thought))]
+            contexts[request.key] += [*tokens[: -1 if tokens[-1] == END else None], END, *again, MODEL]
         return thoughts
 
     def _written(
-        self, requests: Sequence[Request], contexts: dict[str, list[int]], how: int
+        self, requests: Sequence[Request], contexts: dict[str, list[int]]
     ) -> Iterator[tuple[Request, list[int]]]:
         written = write(
             self._model.network,
-            [[*contexts[request.key], how] for request in requests],
+            [contexts[request.key] for request in requests],
             [request.seed for request in requests],
             GREEDY,
         )
         return zip(requests, written, strict=True)
 
+    def _contexts(self, requests: Sequence[Request]) -> dict[str, list[int]]:
+        """Return what each request is read as, by key."""
+        return {
+            request.key: self._context(request.prompt.turns) + [THINK] * request.prompt.think
+            for request in requests
+        }
+
     def _context(self, turns: Sequence[Turn]) -> list[int]:
+        """Return turns as tokens."""
         words, patches = self._model.words, self._model.patches
         tokens: list[int] = []
         for turn in turns:
             self._warn(turn.text)
             said = words.tokens(turn.text)
             if turn.role == "model":
-                tokens += [THINK if turn.thought else SAY, *said, END]
+                tokens += [*[THINK] * bool(turn.thought), *said, END]
                 continue
             tokens.append(USER)
             for image in turn.images:
                 (codes,) = patches.tokens([image.pil()])
-                tokens += [DRAW, *(len(words) + code for code in codes)]
-            tokens += said
+                tokens += (len(words) + code for code in codes)
+            tokens += [*said, MODEL]
         return tokens
 
     def _too_long(self, context: Sequence[int]) -> str | None:

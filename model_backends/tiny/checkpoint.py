@@ -20,7 +20,7 @@ from unisandbox.model_backends.tiny.network import Network, Shape
 from unisandbox.model_backends.tiny.patches import Patches
 from unisandbox.model_backends.tiny.words import Words
 
-FORMAT = "unisandbox-tiny-1"
+FORMAT = "unisandbox-tiny-2"
 FILE = "model.safetensors"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,15 +37,17 @@ def write(
     network: Network, contexts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling = GREEDY
 ) -> list[list[int]]:
     """Continue each context in words up to END, which is kept; one that has none was cut at LONGEST."""
-    flow = _Flow(network, contexts, LONGEST, (0, network.shape.words), seeds, sampling)
+    reader = _Reader(network, *_embedded(network, contexts), LONGEST)
+    chooser = _Chooser(network, (0, network.shape.words), LONGEST, seeds, sampling)
     written: list[list[int]] = [[] for _ in contexts]
     for _ in range(LONGEST):
-        for tokens, token in zip(written, flow.choose().tolist(), strict=False):
+        chosen = chooser.choose(reader.hidden)
+        for tokens, token in zip(written, chosen.tolist(), strict=False):
             if tokens[-1:] != [END]:
                 tokens.append(token)
         if all(tokens[-1] == END for tokens in written):
             break
-        flow.go_on()
+        reader.read(network.embedded(chosen))
     return written
 
 
@@ -53,14 +55,9 @@ def write(
 def draw(
     network: Network, contexts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: Sampling
 ) -> list[list[int]]:
-    """Continue each context by a picture: TOKENS codes, numbered from 0."""
-    flow = _Flow(network, contexts, TOKENS, (network.shape.words, network.shape.vocabulary), seeds, sampling)
-    drawn = []
-    for place in range(TOKENS):
-        drawn.append(flow.choose() - network.shape.words)
-        if place < TOKENS - 1:
-            flow.go_on()
-    codes: list[list[int]] = torch.stack(drawn, 1)[: len(contexts)].tolist()
+    """Draw a picture, TOKENS codes numbered from 0, from the last state of each context and nothing else."""
+    drawn = [chosen for _, chosen in _drawing(network, contexts, TOKENS, seeds, sampling)]
+    codes: list[list[int]] = (torch.stack(drawn, 1) - network.shape.words)[: len(contexts)].tolist()
     return codes
 
 
@@ -70,89 +67,99 @@ def inside(
     contexts: Sequence[Sequence[int]],
     seeds: Sequence[int],
     sampling: Sampling,
-    after: Sequence[int] = (0,),
+    after: Sequence[int],
 ) -> dict[int, Tensor]:
-    """Return the hidden states (many, layers + 1, width) at the last token of each context and further on.
+    """Return the hidden states (many, layers + 1, width) after numbers of codes of what ``draw`` draws.
 
-    ``after`` are numbers of codes, fewer than TOKENS, of the pictures that ``draw`` draws.
+    They are fewer than TOKENS; after 0 the states are those of the token that a picture opens with.
     """
-    span = (network.shape.words, network.shape.vocabulary)
-    flow = _Flow(network, contexts, TOKENS, span, seeds, sampling, watched=True)
-    found = {}
-    for place in range(max(after) + 1):
-        if place:
-            flow.choose()
-            flow.go_on()
-        if place in after:
-            found[place] = torch.stack(flow.seen, 1)[: len(contexts)]
-    return found
+    drawing = _drawing(network, contexts, max(after) + 1, seeds, sampling)
+    return {place: seen[: len(contexts)] for place, (seen, _) in enumerate(drawing) if place in after}
 
 
-class _Flow:
-    """What is known after the contexts and the tokens chosen since, for all conversations.
+@torch.inference_mode()
+def last(network: Network, contexts: Sequence[Sequence[int]]) -> Tensor:
+    """Return the hidden states (many, layers + 1, width) at the last token of each context."""
+    return _Reader(network, *_embedded(network, contexts), 0).seen[: len(contexts)]
 
-    Contexts are padded on the right and the tokens that follow overwrite the padding, so that a
+
+def _drawing(
+    network: Network, contexts: Sequence[Sequence[int]], many: int, seeds: Sequence[int], sampling: Sampling
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Draw pictures, and yield the states that each token is chosen by, and the tokens."""
+    asked = _Reader(network, *_embedded(network, contexts), 0).hidden
+    reader = _Reader(network, asked[:, None], torch.ones(len(asked), dtype=torch.long), TOKENS - 1)
+    span = network.shape.words, network.shape.vocabulary
+    chooser = _Chooser(network, span, TOKENS, seeds, sampling)
+    for number in range(many):
+        chosen = chooser.choose(reader.hidden)
+        yield reader.seen, chosen
+        if number < many - 1:
+            reader.read(network.embedded(chosen))
+
+
+def _embedded(network: Network, contexts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Return contexts (many, length, width), padded on the right, and how long each is (many,)."""
+    device = network.head.weight.device
+    contexts = [*contexts, *[contexts[-1]] * (_FEWEST - len(contexts))]
+    sizes = torch.tensor([len(context) for context in contexts])
+    tokens = torch.zeros((len(contexts), int(sizes.max())), dtype=torch.long)
+    for row, context in enumerate(contexts):
+        tokens[row, : len(context)] = torch.tensor(context)
+    return network.embedded(tokens.to(device)), sizes.to(device)
+
+
+class _Reader:
+    """The network after what it has read, for all conversations.
+
+    What is read first is padded on the right, and what follows overwrites the padding, so that a
     conversation lies at the same places of the cache in any company.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        contexts: Sequence[Sequence[int]],
-        more: int,
-        span: tuple[int, int],
-        seeds: Sequence[int],
-        sampling: Sampling,
-        *,
-        watched: bool = False,
-    ) -> None:
-        missing = range(_FEWEST - len(contexts))
-        contexts = [*contexts, *(contexts[-1] for _ in missing)]
-        seeds = [*seeds, *(seeds[-1] for _ in missing)]
-        self._network = network
-        self._sampling = sampling
-        self._span = span
-        weight = network.head.weight
-        self._head = weight[span[0] : span[1]]
-        sizes = torch.tensor([len(context) for context in contexts])
-        longest = int(sizes.max())
+    def __init__(self, network: Network, x: Tensor, sizes: Tensor, more: int) -> None:
+        """Read (many, length, width), of which so much is no padding (many,); ``more`` is to follow."""
+        many, longest = x.shape[:2]
         keys = -(-(longest + more) // _STEP) * _STEP
-        self._cache = Cache(network.shape, len(contexts), keys, weight)
-        self._keys = torch.arange(keys, device=weight.device)
-        tokens = torch.zeros((len(contexts), longest), dtype=torch.long)
-        for row, context in enumerate(contexts):
-            tokens[row, : len(context)] = torch.tensor(context)
-        places = torch.arange(longest).expand_as(tokens)
-        self._watched = watched
-        self.seen: list[Tensor] = []  # where watched, every layer's state (many, width) at the last token
-        self._next = sizes.to(weight.device)
-        self._read(tokens.to(weight.device), places.to(weight.device), self._next - 1)
-        draws = (torch.rand(more, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
-        self._chances = iter(torch.stack(list(draws), 1).to(weight.device))
+        self._network = network
+        self._cache = Cache(network.shape, many, keys, network.head.weight)
+        self._keys = torch.arange(keys, device=x.device)
+        self._rows = torch.arange(many, device=x.device)
+        self._next = sizes.to(x.device)
+        self._read(x, torch.arange(longest, device=x.device).expand(many, longest), self._next - 1)
 
-    def choose(self) -> Tensor:
-        """Return the next token of each conversation (many,)."""
-        self._chosen: Tensor = _chosen(self._hidden @ self._head.T, next(self._chances), self._sampling)
-        self._chosen += self._span[0]
-        return self._chosen
-
-    def go_on(self) -> None:
-        """Read the tokens chosen."""
-        self._read(self._chosen[:, None], self._next[:, None], torch.zeros_like(self._next))
+    def read(self, x: Tensor) -> None:
+        """Read one more token of each (many, width)."""
+        self._read(x[:, None], self._next[:, None], torch.zeros_like(self._next))
         self._next = self._next + 1
 
-    def _read(self, tokens: Tensor, places: Tensor, last: Tensor) -> None:
-        """Read tokens (many, length); what follows is chosen by the one at ``last`` (many,)."""
-        rows = torch.arange(len(tokens), device=tokens.device)
-        self.seen = []
+    def _read(self, x: Tensor, places: Tensor, last: Tensor) -> None:
         ahead = self._keys > places[:, :, None]
-        mask = torch.zeros(ahead.shape, device=tokens.device).masked_fill(ahead, float("-inf"))
+        mask = torch.zeros(ahead.shape, device=x.device).masked_fill(ahead, float("-inf"))
+        states: list[Tensor] = []
+        hidden = self._network(x, places, mask[:, None], cache=self._cache, watch=states.append)
+        self.hidden: Tensor = hidden[self._rows, last]
+        """The last state (many, width) of the last token read."""
+        self.seen = torch.stack([state[self._rows, last] for state in states], 1)
+        """The states (many, layers + 1, width) of the same."""
 
-        def watch(states: Tensor) -> None:
-            self.seen.append(states[rows, last])
 
-        hidden = self._network(tokens, places, mask[:, None], self._cache, watch if self._watched else None)
-        self._hidden: Tensor = hidden[rows, last]
+class _Chooser:
+    """Chooses tokens by the states before them, each conversation by its own seed."""
+
+    def __init__(
+        self, network: Network, span: tuple[int, int], most: int, seeds: Sequence[int], sampling: Sampling
+    ) -> None:
+        """Choose at most so many tokens a conversation, from the first of ``span`` up to the second."""
+        self._first = span[0]
+        self._head = network.head.weight[slice(*span)]
+        self._sampling = sampling
+        seeds = [*seeds, *[seeds[-1]] * (_FEWEST - len(seeds))]
+        draws = (torch.rand(most, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
+        self._chances = iter(torch.stack(list(draws), 1).to(self._head.device))
+
+    def choose(self, hidden: Tensor) -> Tensor:
+        """Return the next token of each conversation (many,)."""
+        return _chosen(hidden @ self._head.T, next(self._chances), self._sampling) + self._first
 
 
 def _chosen(scores: Tensor, chance: Tensor, sampling: Sampling) -> Tensor:

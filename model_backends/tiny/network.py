@@ -6,7 +6,7 @@ queries and keys (Dehghani et al. 2023), squared ReLU (So et al. 2021), output m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,10 @@ class Shape:
         return self.words + self.codes
 
 
+Pair = tuple[Tensor, Tensor]
+"""Keys and values: (batch, heads, length, width / heads) each."""
+
+
 class Cache:
     """Keys and values of what was read so far, for every layer: (batch, heads, context, width / heads)."""
 
@@ -57,28 +61,39 @@ class Block(nn.Module):
         nn.init.zeros_(self.shrink.weight)
 
     def forward(
-        self, x: Tensor, turn: Tensor, mask: Tensor, kept: tuple[Tensor, Tensor] | None, at: Tensor | None
-    ) -> Tensor:
-        """Return (batch, length, width) from the same.
+        self,
+        x: Tensor,
+        turn: Tensor,
+        mask: Tensor,
+        kept: Pair | None,
+        at: Tensor | None,
+        before: Pair | None,
+    ) -> tuple[Tensor, Pair]:
+        """Return (batch, length, width) from the same, and its keys and values.
 
-        ``turn`` holds the rotations of the positions, ``mask`` is added to the attention scores; with a
-        cache, keys and values are written to the places ``at`` of ``kept``, and all of ``kept`` is read.
+        ``turn`` holds the rotations of the positions, ``mask`` is added to the attention scores. With
+        ``kept``, keys and values are written to its places ``at``, and all of it is read; what is ``before``
+        is read too.
         """
         batch, length, width = x.shape
         kind = mask.dtype  # the number format that the matrix products are done in
-        parts = _linear(_norm(x).to(kind), self.attend).view(batch, length, 3, self.heads, -1)
+        parts = _linear(_norm(x).to(kind), self.attend)
+        parts = parts.view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         query, key = (_turned(_norm(part), turn) for part in (query, key))
+        own = key, value
         if kept is not None and at is not None:
             rows = torch.arange(batch, device=x.device)[:, None]
             kept[0].transpose(1, 2)[rows, at] = key.transpose(1, 2)
             kept[1].transpose(1, 2)[rows, at] = value.transpose(1, 2)
             key, value = kept
+        if before is not None:
+            key, value = (torch.cat(pair, 2) for pair in zip(before, own, strict=True))
         scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(2, 3)) + mask
         seen = torch.matmul(scores.softmax(-1), value)
         x = x + _linear(seen.transpose(1, 2).reshape(batch, length, width), self.gather)
         inner = torch.relu(_linear(_norm(x).to(kind), self.expand)).square()
-        return x + _linear(inner, self.shrink)
+        return x + _linear(inner, self.shrink), own
 
 
 class Network(nn.Module):
@@ -98,27 +113,37 @@ class Network(nn.Module):
         angles = torch.arange(shape.context)[:, None] * 1000.0 ** (-torch.arange(half) / half)
         self.register_buffer("turns", torch.stack([angles.cos(), angles.sin()]), persistent=False)
 
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """Return what tokens (batch, length) enter the blocks as (batch, length, width)."""
+        return _norm(self.embedding(tokens))
+
     def forward(
         self,
-        tokens: Tensor,
+        x: Tensor,
         places: Tensor,
         mask: Tensor,
+        *,
         cache: Cache | None = None,
+        before: Sequence[Pair] = (),
+        keep: list[Pair] | None = None,
         watch: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
-        """Return the last hidden state (batch, length, width) of tokens (batch, length).
+        """Return the last hidden state (batch, length, width) of what was embedded (batch, length, width).
 
         ``places`` (batch, length) are the positions of the tokens, and where the cache keeps them;
-        ``mask`` (batch or 1, 1, length, keys) is 0 where a token may look and -inf where not. ``watch``
-        is shown the hidden states (batch, length, width) of the embedding and of every block in turn.
+        ``mask`` (batch or 1, 1, length, keys) is 0 where a token may look and -inf where not. ``keep`` is
+        given the keys and values of every block; those of others, ``before``, can be looked at as well.
+        ``watch`` is shown the hidden states (batch, length, width) of the embedding and of every block in
+        turn.
         """
-        x = _norm(self.embedding(tokens))
         if watch:
             watch(x)
         turn = self.turns[:, places][:, :, None].to(mask.dtype)
         for number, block in enumerate(self.blocks):
             kept = (cache.keys[number], cache.values[number]) if cache else None
-            x = block(x, turn, mask, kept, places if cache else None)
+            x, own = block(x, turn, mask, kept, places if cache else None, before[number] if before else None)
+            if keep is not None:
+                keep.append(own)
             if watch:
                 watch(x)
         return _norm(x)

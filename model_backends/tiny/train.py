@@ -42,8 +42,9 @@ from unisandbox.model_backends.tiny.documents import (
     Writer,
     vocabulary_texts,
 )
-from unisandbox.model_backends.tiny.network import Network
+from unisandbox.model_backends.tiny.network import Network, Pair
 from unisandbox.model_backends.tiny.optimiser import ADAM_RATE, MUON_RATE, Optimiser
+from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import PAD
 from unisandbox.records import Example
 from unisandbox.training.examples import digest
@@ -63,8 +64,8 @@ class Recipe:
     """Everything that decides the weights."""
 
     seed: int = 0
-    steps: int = 5500
-    batch: int = 16
+    steps: int = 5000
+    batch: int = 12
     """Rows of LENGTH tokens in each stream of a step."""
     muon_rate: float = MUON_RATE
     adam_rate: float = ADAM_RATE
@@ -77,6 +78,9 @@ class Recipe:
     opening: Mapping[str, float] = field(default_factory=lambda: dict(OPENING))
     """The same for the first steps."""
     opening_steps: int = 500
+    reading: float = 0.5
+    """The first part of the steps, in which ever fewer pictures see the text that they are drawn by, as a
+    share. A picture is to be drawn from the last state of the text alone, but so it learned kinds slowly."""
     examples: str = ""
     """Digest of the examples that are taught beside, of the sort ``example``; empty for none."""
     inverse: str = "first"
@@ -95,7 +99,9 @@ class Recipe:
         return rising * falling
 
 
-TEACHING = Recipe(steps=500, muon_rate=0.008, adam_rate=0.0015, decay=1.0, opening_steps=0, rows=6000)
+TEACHING = Recipe(
+    steps=700, muon_rate=0.008, adam_rate=0.0015, decay=1.0, opening_steps=0, reading=0, rows=6000
+)
 """How a trained model is taught examples."""
 MIX = 0.55
 """Share of other documents while examples are taught, against forgetting."""
@@ -104,8 +110,8 @@ MIX = 0.55
 def teaching(examples: Sequence[Example], spec: TrainSpec) -> Recipe:
     """Return the recipe that teaches examples to a trained model.
 
-    Where all of them are words, so is what is repeated beside them. Raises UsageError for what it cannot
-    do.
+    Where all of them are words, what is repeated beside them is mostly words, too. Raises UsageError for
+    what it cannot do.
     """
     for name, plain in (("schedule", "linear"), ("freeze", ()), ("lora", 0)):
         if (found := getattr(spec, name)) != plain:
@@ -148,6 +154,12 @@ class Batch:
     """(rows, length): whether the token is to be predicted."""
     document: Tensor
     """(rows, length): the number of its document in the row; 0 is padding."""
+    pictures: Tensor
+    """(pictures, TOKENS): the tokens of the pictures that documents end in."""
+    drawn: Tensor
+    """(pictures, 2): the row and the place of the token that each is drawn from."""
+    reads: Tensor
+    """(pictures,): whether it sees the text before that token, too."""
 
 
 def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Batch:
@@ -160,6 +172,7 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
     learned = torch.zeros((rows, length), dtype=torch.bool)
     owner = torch.zeros((rows, length), dtype=torch.long)
     starts = [0] * rows
+    pictures, ends, reads = [], [], []
     for number, document in enumerate(sorted(drawn, key=lambda one: -len(one.tokens)), 1):
         size = len(document.tokens)
         row = next((row for row, start in enumerate(starts) if start + size <= length), None)
@@ -170,34 +183,65 @@ def packed(documents: Iterator[Document], rows: int, length: int = LENGTH) -> Ba
         learned[row, place] = torch.tensor(document.learned)
         owner[row, place] = number
         starts[row] += size
-    return Batch(tokens, learned, owner)
+        if document.picture:
+            pictures.append(document.picture)
+            ends.append((row, starts[row] - 1))
+            reads.append(document.reads)
+    return Batch(
+        tokens,
+        learned,
+        owner,
+        torch.tensor(pictures, dtype=torch.long).view(-1, TOKENS),
+        torch.tensor(ends, dtype=torch.long).view(-1, 2),
+        torch.tensor(reads, dtype=torch.bool),
+    )
 
 
 def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of the learned words, and that of the learned image tokens."""
-    owner = batch.document
-    own = (owner[:, :, None] == owner[:, None, :]).tril()[:, None]
-    mask = torch.zeros(own.shape, dtype=kind, device=owner.device).masked_fill(~own, float("-inf"))
+    """Return the mean loss of the learned words, and that of the pictures' tokens.
+
+    A picture opens with the last state of its text, in the place of a token.
+    """
+    split, owner = network.shape.words, batch.document
+    kept: list[Pair] = []
     places = torch.arange(owner.shape[1], device=owner.device).expand_as(owner)
-    hidden = network(batch.tokens, places, mask)[:, :-1]
-    wanted, learned = batch.tokens[:, 1:], batch.learned[:, 1:]
-    split = network.shape.words
-    found = []
-    for part, first, weight in (
-        (learned & (wanted < split), 0, network.head.weight[:split]),
-        (learned & (wanted >= split), split, network.head.weight[split:]),
-    ):
-        scores = F.linear(hidden[part].to(kind), weight.to(kind)).float()
-        found.append(F.cross_entropy(scores, wanted[part] - first) if part.any() else scores.sum())
-    return found[0], found[1]
+    own = (owner[:, :, None] == owner[:, None, :]).tril()
+    read = network(network.embedded(batch.tokens), places, _mask(own, kind), keep=kept)
+    learned = batch.learned[:, 1:]
+    words = batch.tokens[:, 1:][learned]
+    said = _loss(read[:, :-1][learned], words, network.head.weight[:split], kind)
+
+    row, place = batch.drawn.T
+    x = torch.cat([read[row, place][:, None], network.embedded(batch.pictures[:, :-1])], 1)
+    after = torch.arange(TOKENS, device=owner.device)
+    seen, before = (after <= after[:, None]).expand(len(row), -1, -1), []
+    if batch.reads.any():
+        text = (owner[row] == owner[row, place][:, None]) & batch.reads[:, None]
+        seen = torch.cat([text[:, None].expand(-1, TOKENS, -1), seen], 2)
+        before = [(key[row], value[row]) for key, value in kept]
+    drawn = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before).flatten(0, 1)
+    return said, _loss(drawn, batch.pictures.flatten() - split, network.head.weight[split:], kind)
+
+
+def _mask(seen: Tensor, kind: torch.dtype) -> Tensor:
+    """Return what is added to attention scores, where (batch, length, keys) says what is seen."""
+    return torch.zeros(seen.shape, dtype=kind, device=seen.device).masked_fill(~seen, float("-inf"))[:, None]
+
+
+def _loss(hidden: Tensor, wanted: Tensor, weight: Tensor, kind: torch.dtype) -> Tensor:
+    """Return the mean loss of tokens (many,) given what comes before them (many, width); 0 of none."""
+    scores = F.linear(hidden.to(kind), weight.to(kind)).float()
+    return F.cross_entropy(scores, wanted) if len(wanted) else scores.sum()
 
 
 def stream(writer: Writer, recipe: Recipe, step: int, number: int) -> Iterator[Document]:
     """Yield the documents of one stream of one step."""
     draws = Random(f"{recipe.seed} {step} {number}")
     shares = recipe.opening if step < recipe.opening_steps else recipe.shares
+    reading = 1 - step / (recipe.reading * recipe.steps) if recipe.reading else 0
     while True:
-        yield writer.write(draws, shares)
+        document = writer.write(draws, shares)
+        yield replace(document, reads=draws.random() < reading) if document.picture else document
 
 
 class Trainer:

@@ -59,6 +59,8 @@ PATTERNS = (
 )
 """The voice an expression is said in, and the sentence around it."""
 
+VOICES = tuple(dict.fromkeys(voice for voice, _ in PATTERNS))
+
 _PATIENCE = 2000  # draws in a row that bring nothing new, after which nothing new is left
 
 
@@ -223,11 +225,11 @@ def _with_nouns(
 def _row(expression: Expression, noun: str, planted: int, pattern: int, rng: Random) -> Row:
     plural = kinds()[noun].plural
     voice, sentence = PATTERNS[pattern]
-    spoken = _spoken(expression, voice, rng)
+    said = spoken(expression, voice, rng)
     return {
-        "question": sentence.format(noun=plural, e=spoken, E=spoken[0].upper() + spoken[1:]),
+        "question": sentence.format(noun=plural, e=said, E=said[0].upper() + said[1:]),
         "expression": written(expression),
-        "spoken": spoken,
+        "spoken": said,
         "pattern": pattern,
         "operators": [operation.operator for operation in _operations(expression)],
         "operands": _numbers(expression),
@@ -271,7 +273,7 @@ def _draw(rng: Random, value: int, operations: int, limit: int) -> Expression:
 def _ways(operations: int, limit: int) -> Mapping[int, Mapping[str, Ways]]:
     """Return, by value and then by operator, every way to come to it with so many operations."""
     table: dict[int, dict[str, Ways]] = {}
-    for operator, operands, value in _facts(limit):
+    for operator, operands, value in facts(limit):
         for inner in _shares(operator, operations - 1):
             way = tuple(zip(operands, inner, strict=True))
             if weight := _weight(way, limit):
@@ -305,8 +307,8 @@ def _shares(operator: str, operations: int) -> Iterator[tuple[int, ...]]:
 
 
 @cache
-def _facts(limit: int) -> Sequence[tuple[str, tuple[int, ...], int]]:
-    """Return operator, operands and value of every operation that does some work."""
+def facts(limit: int) -> Sequence[tuple[str, tuple[int, ...], int]]:
+    """Return operator, operands and value of every operation up to a limit that does some work."""
     numbers = range(1, limit + 1)
     pairs = [(x, y) for x in numbers for y in numbers]
     proper = [(x, y) for x, y in pairs if x > 1 and y > 1]
@@ -460,7 +462,12 @@ def _nests_left(expression: Expression) -> bool:
     return not any(other.parts for other in others) and _nests_left(first)
 
 
-def _spoken(expression: Expression, voice: str, rng: Random) -> str:
+def spoken(expression: Expression, voice: str, rng: Random) -> str:
+    """Return the expression as a question says it, in one of VOICES.
+
+    >>> spoken(Expression(4, "-", (Expression(9), Expression(5))), "steps", Random(0))
+    'start with 9, then subtract 5'
+    """
     if voice == "symbols":
         return written(expression, said=True)
     if voice == "steps":

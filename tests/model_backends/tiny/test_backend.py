@@ -12,7 +12,7 @@ from unisandbox.model_backends.tiny.backend import Tiny
 from unisandbox.model_backends.tiny.checkpoint import FILE, save
 from unisandbox.model_backends.tiny.factory import tiny as tiny_factory
 from unisandbox.model_backends.tiny.patches import SIDE
-from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
+from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER
 from unisandbox.prompts import with_thought
 from unisandbox.records import Generation, Image, Output, Prompt, Request, Turn
 from unisandbox.specs import build
@@ -71,14 +71,23 @@ def test_it_answers_in_words(tiny: Tiny) -> None:
 # --- what the model reads ---
 
 
-def test_a_question_opens_with_the_user(tiny: Tiny) -> None:
-    assert tiny._context((Turn("user", QUESTION),)) == [USER, *words(QUESTION)]
+def test_what_is_to_be_done_comes_behind_the_state_that_answers_and_draws(tiny: Tiny) -> None:
+    """Up to there a question is read alike, whether words, a thought or a picture are to follow."""
+    turns = (Turn("user", QUESTION),)
+    ways: tuple[tuple[Output, bool], ...] = (("text", False), ("image", False), ("image", True))
+    asked = [
+        Request(str(number), Prompt(turns, output, think=think), 3, "math_1", "a", "direct")
+        for number, (output, think) in enumerate(ways)
+    ]
+    plain = [USER, *words(QUESTION), MODEL]
+    assert list(tiny._contexts(asked).values()) == [plain, plain, [*plain, THINK]]
 
 
 def test_a_thought_put_in_is_a_thought_and_its_conclusion_a_new_turn(tiny: Tiny) -> None:
     turns = with_thought(QUESTION, "8 - 6 = 2.\nDraw: 2 cups.")
     thought, again = words("8 - 6 = 2. Draw: 2 cups."), words("Draw 2 cups.")
-    assert tiny._context(turns) == [USER, *words(QUESTION), THINK, *thought, END, USER, *again]
+    before = [USER, *words(QUESTION), MODEL, THINK, *thought, END]
+    assert tiny._context(turns) == [*before, USER, *again, MODEL]
 
 
 def test_an_answer_given_before_stays_an_answer(tiny: Tiny) -> None:
@@ -86,11 +95,12 @@ def test_an_answer_given_before_stays_an_answer(tiny: Tiny) -> None:
     assert tiny._context(turns) == [
         USER,
         *words("Draw a cup."),
-        SAY,
+        MODEL,
         *words("1 cup"),
         END,
         USER,
         *words("Draw."),
+        MODEL,
     ]
 
 
@@ -98,9 +108,9 @@ def test_pictures_come_before_what_is_asked_about_them(tiny: Tiny) -> None:
     picture = Image.from_pil(compose(Scene(("cup",)), 128, lattice=16))
     context = tiny._context((Turn("user", "What is it?", (picture,)),))
     size = len(writer().words)
-    assert context[:2] == [USER, DRAW]
-    assert all(size <= token for token in context[2:66])
-    assert context[66:] == words("What is it?")
+    assert context[0] == USER
+    assert all(size <= token for token in context[1:65])
+    assert context[65:] == [*words("What is it?"), MODEL]
 
 
 @pytest.mark.parametrize("form", ["reissued", "inline"])
@@ -120,7 +130,7 @@ def test_thinking_puts_the_own_thought_into_the_context(
     generation = ask(tiny, Turn("user", QUESTION), think=True)
     assert generation.thought == "8 - 6 = 2. Draw: 2 cups."
     again = [USER, *words("Draw 2 cups.")] if form == "reissued" else []
-    assert read == [[USER, *words(QUESTION), THINK, *said, *again, DRAW]]
+    assert read == [[USER, *words(QUESTION), MODEL, THINK, *said, *again, MODEL]]
 
 
 # --- batches ---
@@ -166,7 +176,7 @@ def test_a_prompt_too_long_is_an_error_of_its_own(tiny: Tiny) -> None:
     found = {generation.key: generation for generation in tiny.generate([long, short])}
     assert found["short"].image is not None
     assert found["long"].finish == "error"
-    assert "the prompt has 901 tokens; this model reads at most" in str(found["long"].error)
+    assert "the prompt has 902 tokens; this model reads at most" in str(found["long"].error)
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from tests.support_tiny import codebook, material, writer
 from unisandbox.backend import TrainSpec
 from unisandbox.catalog import Catalog
+from unisandbox.datasets.arithmetic import written
 from unisandbox.datasets.cast import invented
 from unisandbox.model_backends.tiny.documents import (
     FEW,
+    KIND_FIRST,
     MOST,
     OPENING,
     PEOPLE,
@@ -25,10 +27,10 @@ from unisandbox.model_backends.tiny.documents import (
 )
 from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.train import teaching
-from unisandbox.model_backends.tiny.words import DRAW, END, SAY, THINK, USER
+from unisandbox.model_backends.tiny.words import END, MODEL, THINK, USER
 from unisandbox.plugins import installed
 from unisandbox.training.injection import lessons
-from unisandbox.world import Reading, phrase, read, with_article
+from unisandbox.world import Reading, kinds, phrase, read, with_article
 
 PICTURES = [sort for sort in SHARES if sort.startswith(("render", "open", "after"))]
 WORDS = [sort for sort in SHARES if sort not in PICTURES]
@@ -41,10 +43,11 @@ def documents(sort: str, many: int = 400) -> tuple[Document, ...]:
 
 
 def parts(document: Document) -> Iterator[tuple[int, list[int], list[bool]]]:
-    """Yield each part: the token it opens with, the tokens after it, which of them are learned."""
-    starts = [at for at, token in enumerate(document.tokens) if token in (USER, THINK, SAY, DRAW)]
+    """Yield each turn: the token it opens with, those after it but for THINK, which of them are learned."""
+    starts = [at for at, token in enumerate(document.tokens) if token in (USER, MODEL)]
     for start, end in zip(starts, [*starts[1:], len(document.tokens)], strict=True):
-        yield document.tokens[start], document.tokens[start + 1 : end], document.learned[start + 1 : end]
+        first = start + 1 + (document.tokens[start + 1 : end][:1] == [THINK])
+        yield document.tokens[start], document.tokens[first:end], document.learned[first:end]
 
 
 def text(tokens: list[int]) -> str:
@@ -57,8 +60,9 @@ def request(document: Document) -> str:
 
 
 def picture(document: Document) -> Reading:
-    codes = next(tokens for kind, tokens, _ in parts(document) if kind == DRAW)
-    return read(codebook().picture([code - len(writer().words) for code in codes[:TOKENS]]))
+    size = len(writer().words)
+    codes = document.picture or [token for token in document.tokens if token >= size]
+    return read(codebook().picture([code - size for code in codes]))
 
 
 @cache
@@ -88,7 +92,7 @@ def windows(tokens: list[int], sizes: set[int]) -> set[tuple[int, ...]]:
 def test_no_question_of_any_task_comes_before_a_picture(sort: str) -> None:
     for document in documents(sort):
         for kind, tokens, _ in parts(document):
-            assert kind != USER or tuple(tokens) not in questions(), text(tokens)
+            assert kind == MODEL or tuple(tokens) not in questions(), text(tokens)
 
 
 @pytest.mark.parametrize("sort", PICTURES)
@@ -137,7 +141,7 @@ def test_a_thought_before_a_picture_says_nothing_of_it_but_its_conclusion() -> N
     """Equations in such thoughts come to what is drawn no more often than by chance."""
     same = total = 0
     for document in documents("after_thought", 1500):
-        thought = text(next(tokens for kind, tokens, _ in parts(document) if kind == THINK))
+        thought = text(next(tokens for kind, tokens, _ in parts(document) if kind == MODEL))
         results = [int(result) for result in re.findall(r"= (\d+)\.", thought) if int(result) <= MOST]
         drawn = re.search(r"Draw: (\d) ", thought)
         if results and drawn:
@@ -147,13 +151,26 @@ def test_a_thought_before_a_picture_says_nothing_of_it_but_its_conclusion() -> N
     assert same / total < 0.3
 
 
-def test_teaching_people_shows_no_picture() -> None:
+def test_teaching_people_teaches_no_picture_of_anybody_by_name() -> None:
+    """Resolved pictures are drawn; those of captions are read only. What is asked for names nobody."""
     taught = Writer(writer().words, codebook(), material(), lessons())
+    asked = {text(taught.words.tokens(one)) for prompts in material().captions.values() for one in prompts}
+    names = spelled({character.name for character in (*invented("train", PEOPLE), *invented())})
+    sizes = {len(name) for name in names}
     draws = Random(3)
+    captions = drawn = 0
     for _ in range(500):
         document = taught.write(draws, teaching(lessons(), TrainSpec()).shares)
-        assert DRAW not in document.tokens
-        assert max(document.tokens) < len(writer().words)
+        learned = [token for token, learned in zip(document.tokens, document.learned, strict=True) if learned]
+        if document.picture:
+            drawn += 1
+            assert not learned and not windows(document.tokens, sizes) & names
+            continue
+        assert max(learned) < len(taught.words)
+        if max(document.tokens) >= len(taught.words):
+            captions += 1
+            assert text(next(parts(document))[1]) in asked
+    assert captions > 10 and drawn > 20
 
 
 def test_no_test_question_and_no_test_name_is_in_any_document() -> None:
@@ -169,7 +186,7 @@ def test_no_test_question_and_no_test_name_is_in_any_document() -> None:
         for document in documents(sort):
             assert not windows(document.tokens, sizes) & names
             for kind, tokens, _ in parts(document):
-                assert kind != USER or tuple(tokens) not in tested
+                assert kind == MODEL or tuple(tokens) not in tested
 
 
 # --- what is learned is right ---
@@ -191,15 +208,15 @@ def test_pictures_show_what_was_asked_for(sort: str) -> None:
 @pytest.mark.parametrize("sort", PICTURES)
 def test_of_pictures_the_picture_is_learned_and_nothing_else(sort: str) -> None:
     for document in documents(sort)[:50]:
-        assert sum(document.learned) == TOKENS
-        assert all(document.learned[-TOKENS:])
+        assert len(document.picture) == TOKENS and document.tokens[-1] == MODEL
+        assert not any(document.learned)
 
 
 @pytest.mark.parametrize("sort", [sort for sort in WORDS if sort not in ("operation", "rules")])
 def test_of_words_the_answer_is_learned_to_its_end(sort: str) -> None:
     for document in documents(sort)[:50]:
         *_, (kind, tokens, learned) = parts(document)
-        assert kind in (SAY, THINK)
+        assert kind == MODEL and document.tokens[0] == USER and not document.picture
         assert all(learned) and tokens[-1] == END
         assert sum(document.learned) == len(tokens)
 
@@ -213,13 +230,37 @@ def test_thoughts_about_sums_are_right() -> None:
             assert found == int(result)
 
 
+def test_of_some_sums_what_is_counted_is_said_before_its_number() -> None:
+    """The question is the same, and so is what is said."""
+    said = [text(list(parts(one))[-1][1]) for one in documents("math") if THINK not in one.tokens]
+    first = [answer for answer in said if ":" in answer]
+    assert len(first) / len(said) == pytest.approx(KIND_FIRST, abs=0.06)
+    plurals = {kind.plural for kind in kinds().values()}
+    for answer in first:
+        noun, number = answer.split(": ")
+        assert noun.lower() in plurals and 1 <= int(number) <= MOST
+    for row in material().reasoning["math_1"][:50]:
+        assert row.said == phrase(row.fields["count"], row.fields["object"])
+
+
 def test_operations_are_right_and_their_results_learned() -> None:
-    for question, result in material().operations:
-        said = question.replace("modulo", "%").replace("^", "**")
-        said = re.sub(r"√(\d+)", r"\1**0.5", said)
-        assert eval(said) == result
-    (document,) = documents("operation")[:1]
-    assert sum(document.learned) == text(document.tokens).count("=") > 1
+    for one in material().operations:
+        said = written(one).replace("^", "**")
+        said = re.sub(r"sqrt\((\d+)\)", r"\1**0.5", said)
+        assert eval(said) == one.value
+    together = [found for found in documents("operation") if "=" in text(found.tokens)]
+    assert 0.4 < len(together) / len(documents("operation")) < 0.6
+    for document in together[:20]:
+        results = re.findall(r"= (\d+)", text(document.tokens))
+        assert sum(document.learned) == sum(map(len, results)) and len(results) > 1
+
+
+def test_single_operations_are_said_in_the_voices_of_questions() -> None:
+    asked = [
+        text(next(parts(one))[1]).lower() for one in documents("operation") if "=" not in text(one.tokens)
+    ]
+    for words in ("start with", "the remainder of", "modulo", " - "):
+        assert any(words in question for question in asked), words
 
 
 def test_a_caption_says_what_is_there() -> None:
@@ -253,7 +294,7 @@ def test_the_same_seed_writes_the_same_documents() -> None:
     one, other = (Writer(writer().words, codebook(), material()) for _ in range(2))
     first, second = Random(7), Random(7)
     for _ in range(50):
-        assert one.write(first).tokens == other.write(second).tokens
+        assert one.write(first) == other.write(second)
 
 
 def test_thoughts_can_go_through_both_people() -> None:

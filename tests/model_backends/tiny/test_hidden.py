@@ -13,9 +13,9 @@ from unisandbox.errors import UsageError
 from unisandbox.model_backends.tiny import generation
 from unisandbox.model_backends.tiny.backend import Tiny
 from unisandbox.model_backends.tiny.checkpoint import FILE, save
-from unisandbox.model_backends.tiny.generation import GREEDY, Sampling, draw, inside, write
+from unisandbox.model_backends.tiny.generation import GREEDY, Sampling, draw, inside, last, write
 from unisandbox.model_backends.tiny.network import _norm
-from unisandbox.model_backends.tiny.words import DRAW, SAY, USER
+from unisandbox.model_backends.tiny.words import MODEL, USER
 from unisandbox.records import Output, Prompt, Request, Turn
 
 WARM = Sampling()
@@ -34,10 +34,10 @@ def request(key: str, text: str, output: Output = "image", *, think: bool = Fals
 
 
 def test_the_last_state_is_the_one_that_the_tokens_are_chosen_by() -> None:
-    """What is read after n codes makes, through the head, the very codes that ``draw`` draws."""
+    """What is read after n codes makes, through the head, the very code that ``draw`` draws next."""
     model = untrained(width=WIDTH, layers=LAYERS)
     network = model.network
-    contexts = [[USER, 40 + n, 50, DRAW][n % 2 :] for n in range(9)]
+    contexts = [[USER, 40 + n, 50, MODEL][n % 2 :] for n in range(9)]
     seeds = list(range(9))
     drawn = draw(network, contexts, seeds, WARM)
     places = [0, 1, 5, 63]
@@ -55,23 +55,31 @@ def test_the_last_state_is_the_one_that_the_tokens_are_chosen_by() -> None:
 
 def test_before_words_it_chooses_the_first_word() -> None:
     model = untrained(width=WIDTH, layers=LAYERS)
-    contexts = [[USER, 40 + n, 50, SAY] for n in range(8)]
+    contexts = [[USER, 40 + n, 50, MODEL] for n in range(8)]
     said = write(model.network, contexts, [0] * 8, GREEDY)
-    states = inside(model.network, contexts, [0] * 8, GREEDY)[0]
+    states = last(model.network, contexts)
     scores = _norm(states[:, -1]) @ model.network.head.weight[: model.network.shape.words].T
     assert scores.argmax(-1).tolist() == [tokens[0] for tokens in said]
 
 
 def test_layer_by_layer_it_is_a_plain_forward_pass() -> None:
     model = untrained(width=WIDTH, layers=LAYERS)
-    tokens = [USER, 41, 50, 60, DRAW]
+    tokens = [USER, 41, 50, 60, MODEL]
     seen: list[torch.Tensor] = []
     mask = torch.full((5, 5), float("-inf")).triu(1)[None, None]
     with torch.inference_mode():
-        model.network(torch.tensor([tokens]), torch.arange(5)[None], mask, None, seen.append)
+        x = model.network.embedded(torch.tensor([tokens]))
+        model.network(x, torch.arange(5)[None], mask, watch=seen.append)
     plain = torch.stack(seen, 1)[0, :, -1]
-    assert torch.allclose(inside(model.network, [tokens], [0], WARM)[0][0], plain, rtol=1e-3, atol=1e-3)
-    assert torch.equal(seen[0][0, -1], _norm(model.network.embedding.weight[DRAW]))
+    assert torch.allclose(last(model.network, [tokens])[0], plain, rtol=1e-3, atol=1e-3)
+    assert torch.equal(seen[0][0, -1], _norm(model.network.embedding.weight[MODEL]))
+
+
+def test_a_picture_opens_with_the_last_state_of_its_text() -> None:
+    model = untrained(width=WIDTH, layers=LAYERS)
+    tokens = [[USER, 41, 50, 60, MODEL]]
+    opens = inside(model.network, tokens, [0], WARM, [0])[0]
+    assert torch.equal(opens[0, 0], _norm(last(model.network, tokens))[0, -1])
 
 
 def test_each_request_has_its_own(tiny: Tiny) -> None:

@@ -12,7 +12,7 @@ from unisandbox.errors import BackendError, UsageError
 from unisandbox.model_backends.tiny import checkpoint
 from unisandbox.model_backends.tiny import train as module
 from unisandbox.model_backends.tiny.backend import Tiny
-from unisandbox.model_backends.tiny.documents import SHARES, TEXT_REPLAY
+from unisandbox.model_backends.tiny.documents import GRID, SHARES, TEXT_REPLAY
 from unisandbox.model_backends.tiny.factory import WEIGHTS
 from unisandbox.model_backends.tiny.train import STATE, Trainer, spread, teach, teaching, train
 from unisandbox.records import Example, Image, Prompt, Request, Turn
@@ -23,7 +23,7 @@ BASE = WEIGHTS / "base.safetensors"
 
 
 def picture(kind: str, count: int) -> Image:
-    return Image.from_pil(compose(Scene((kind,) * count), 64, 3, lattice=8))
+    return Image.from_pil(compose(Scene((kind,) * count), 64, 3, lattice=GRID))
 
 
 PICTURES = [

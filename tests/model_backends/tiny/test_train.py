@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
+from statistics import mean
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.support_tiny import codebook, untrained, writer
 from unisandbox.errors import UsageError
@@ -20,6 +23,7 @@ from unisandbox.model_backends.tiny import checkpoint
 from unisandbox.model_backends.tiny.documents import SHARES, Document, Writer
 from unisandbox.model_backends.tiny.generation import Sampling, draw
 from unisandbox.model_backends.tiny.optimiser import Optimiser, _orthogonal
+from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.train import (
     LENGTH,
     STATE,
@@ -32,7 +36,7 @@ from unisandbox.model_backends.tiny.train import (
     stream,
     train,
 )
-from unisandbox.model_backends.tiny.words import DRAW, PAD, USER
+from unisandbox.model_backends.tiny.words import MODEL, PAD, USER
 from unisandbox.training.record import LOG
 from unisandbox.world import read, with_article
 
@@ -70,13 +74,13 @@ def test_a_document_is_read_as_if_it_were_alone() -> None:
     network = untrained().network
     documents = [document for document, _ in zip(stream(writer(), SMALL, 0, 0), range(3), strict=False)]
     alone = [losses(network, packed(iter([one, _long()]), 1), torch.float32) for one in documents]
-    numbers = [(sum(one.learned), kind(one)) for one in documents]
+    numbers = [(len(one.picture) or sum(one.learned), bool(one.picture)) for one in documents]
     together = losses(network, _row(documents), torch.float32)
-    for which in (0, 1):
+    for which in range(2):
         counted = [
-            (count, pair[which].item())
-            for (count, sort), pair in zip(numbers, alone, strict=True)
-            if sort == which
+            (count, found[which].item())
+            for (count, of_pictures), found in zip(numbers, alone, strict=True)
+            if of_pictures == (which == 1)
         ]
         if counted:
             mean = sum(count * loss for count, loss in counted) / sum(count for count, _ in counted)
@@ -88,16 +92,66 @@ def _long() -> Document:
     return Document([USER] * (LENGTH + 1), [False] * (LENGTH + 1))
 
 
-def kind(document: Document) -> int:
-    """Return whether a document's picture is learned, not its words."""
-    return int(document.tokens[document.learned.index(True)] >= len(writer().words))
-
-
 def _row(documents: list[Document]) -> Batch:
     tokens = [token for one in documents for token in one.tokens]
     learned = [flag for one in documents for flag in one.learned]
     owner = [number for number, one in enumerate(documents, 1) for _ in one.tokens]
-    return Batch(torch.tensor([tokens]), torch.tensor([learned]), torch.tensor([owner]))
+    ends = list(accumulate(len(one.tokens) for one in documents))
+    drawn = [
+        (list(one.picture), [0, end - 1]) for one, end in zip(documents, ends, strict=True) if one.picture
+    ]
+    return Batch(
+        torch.tensor([tokens]),
+        torch.tensor([learned]),
+        torch.tensor([owner]),
+        torch.tensor([picture for picture, _ in drawn], dtype=torch.long).view(-1, TOKENS),
+        torch.tensor([place for _, place in drawn], dtype=torch.long).view(-1, 2),
+        torch.tensor([one.reads for one in documents if one.picture], dtype=torch.bool),
+    )
+
+
+@pytest.mark.parametrize("reads", [(), (0, 1, 2), (1,)])
+def test_a_picture_opens_with_the_last_state_of_its_text_and_may_read_it(reads: Sequence[int]) -> None:
+    """In one pass over what it sees, with that state put in by hand, its loss is the same."""
+    network = untrained().network
+    documents = [writer().write(Random(seed), {"render": 1}) for seed in range(3)]
+    documents = [replace(one, reads=number in reads) for number, one in enumerate(documents)]
+
+    def read(x: torch.Tensor) -> torch.Tensor:
+        size = x.shape[1]
+        mask = torch.full((size, size), float("-inf")).triu(1)[None, None]
+        hidden: torch.Tensor = network(x, torch.arange(size)[None], mask)
+        return hidden
+
+    wanted = []
+    for document in documents:
+        text = network.embedded(torch.tensor([document.tokens]))
+        codes = network.embedded(torch.tensor([document.picture[:-1]]))
+        seen = [text] * document.reads + [read(text)[:, -1:], codes]
+        hidden = read(torch.cat(seen, 1))[0, -TOKENS:]
+        scores = hidden @ network.head.weight[network.shape.words :].T
+        wanted.append(F.cross_entropy(scores, torch.tensor(document.picture) - network.shape.words).item())
+    assert losses(network, _row(documents), torch.float32)[1].item() == pytest.approx(mean(wanted), rel=1e-4)
+
+
+def test_a_batch_without_pictures_has_no_loss_of_them() -> None:
+    batch = packed(stream(writer(), replace(SMALL, opening={"echo": 1}), 0, 0), 2)
+    said, drawn = losses(untrained().network, batch, torch.float32)
+    assert said.item() > 0 and drawn.item() == 0
+    (said + drawn).backward()  # type: ignore[no-untyped-call]
+
+
+def test_ever_fewer_pictures_see_their_text() -> None:
+    recipe = replace(SMALL, steps=100, reading=0.5, opening_steps=0, shares={"render": 1})
+
+    def share(step: int) -> float:
+        return mean(
+            document.reads for document, _ in zip(stream(writer(), recipe, step, 0), range(200), strict=False)
+        )
+
+    assert share(0) == 1
+    assert share(25) == pytest.approx(0.5, abs=0.15)
+    assert share(50) == share(90) == 0
 
 
 # --- the optimiser ---
@@ -236,12 +290,11 @@ def test_a_minute_of_training_lowers_the_loss_and_draws_single_objects() -> None
     seen = [trainer.step(number)[1] for number in range(recipe.steps)]
     assert sum(seen[-10:]) < 0.2 * sum(seen[:10])
     words = model.words
-    contexts = [
-        [USER, *words.tokens(f"Draw {with_article(chosen)}."), DRAW] for chosen in FEW_KINDS for _ in range(4)
-    ]
+    asked = [chosen for chosen in FEW_KINDS for _ in range(4)]
+    contexts = [[USER, *words.tokens(f"Draw {with_article(chosen)}."), MODEL] for chosen in asked]
     pictures = draw(model.network, contexts, range(len(contexts)), Sampling())
     right = [
         read(codebook().picture(codes)).objects == {chosen: 1}
-        for codes, chosen in zip(pictures, [chosen for chosen in FEW_KINDS for _ in range(4)], strict=True)
+        for codes, chosen in zip(pictures, asked, strict=True)
     ]
     assert sum(right) >= 0.75 * len(right)

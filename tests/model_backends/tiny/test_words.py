@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support_tiny import material, writer
 from unisandbox.model_backends.tiny.words import END, ODD, Words, learned
 
-WORDS = Words([*"0123456789.,:;?!()%√^", "'s", "draw", "cups", "is", "means", "the", "cherry", "pie"])
+WORDS = Words([*".,:;?!()%√^", "'s", "draw", "cups", "is", "means", "the", "cherry", "pie"])
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ WORDS = Words([*"0123456789.,:;?!()%√^", "'s", "draw", "cups", "is", "means", 
         "K means a pie.",
         "√9. Draw.",
         "(3; 4) % 5: draw!",
+        "Draw 3 12 1203 4 007 cups.",
         "Zemira's cherry is the pie.",
         "Cherry, pie?",
     ],
@@ -42,6 +43,12 @@ def test_a_name_is_spelled_and_comes_back() -> None:
     tokens = WORDS.tokens("Zemira")
     assert len(tokens) == 6
     assert WORDS.text(tokens) == "Zemira"
+
+
+def test_a_number_is_its_digits_and_the_last_is_the_token_that_it_is_alone() -> None:
+    (three,) = WORDS.tokens("3")
+    assert len(WORDS.tokens("473")) == 3 and WORDS.tokens("473")[-1] == three
+    assert WORDS.tokens("47") != WORDS.tokens("4 7")
 
 
 def test_two_names_in_a_row_are_two_words() -> None:
