@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from unisandbox.model_backends.tiny.network import Cache, Network
 from unisandbox.model_backends.tiny.patches import TOKENS
 from unisandbox.model_backends.tiny.words import END
+
+T = TypeVar("T")
 
 LONGEST = 120
 """The most tokens of a thought or an answer."""
@@ -74,26 +77,28 @@ def inside(
     They are fewer than TOKENS; after 0 the states are those of the token that a picture opens with.
     """
     drawing = _drawing(network, contexts, max(after) + 1, seeds, sampling)
-    return {place: seen[: len(contexts)] for place, (seen, _) in enumerate(drawing) if place in after}
+    return {
+        place: reader.seen()[: len(contexts)] for place, (reader, _) in enumerate(drawing) if place in after
+    }
 
 
 @torch.inference_mode()
 def last(network: Network, contexts: Sequence[Sequence[int]]) -> Tensor:
     """Return the hidden states (many, layers + 1, width) at the last token of each context."""
-    return _Reader(network, *_embedded(network, contexts), 0).seen[: len(contexts)]
+    return _Reader(network, *_embedded(network, contexts), 0).seen()[: len(contexts)]
 
 
 def _drawing(
     network: Network, contexts: Sequence[Sequence[int]], many: int, seeds: Sequence[int], sampling: Sampling
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draw pictures, and yield the states that each token is chosen by, and the tokens."""
+) -> Iterator[tuple[_Reader, Tensor]]:
+    """Draw pictures, and yield the reader that each token is chosen by, and the tokens."""
     asked = _Reader(network, *_embedded(network, contexts), 0).hidden
     reader = _Reader(network, asked[:, None], torch.ones(len(asked), dtype=torch.long), TOKENS - 1)
     span = network.shape.words, network.shape.vocabulary
     chooser = _Chooser(network, span, TOKENS, seeds, sampling)
     for number in range(many):
         chosen = chooser.choose(reader.hidden)
-        yield reader.seen, chosen
+        yield reader, chosen
         if number < many - 1:
             reader.read(network.embedded(chosen))
 
@@ -101,12 +106,17 @@ def _drawing(
 def _embedded(network: Network, contexts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Return contexts (many, length, width), padded on the right, and how long each is (many,)."""
     device = network.head.weight.device
-    contexts = [*contexts, *[contexts[-1]] * (_FEWEST - len(contexts))]
+    contexts = _in_company(contexts)
     sizes = torch.tensor([len(context) for context in contexts])
     tokens = torch.zeros((len(contexts), int(sizes.max())), dtype=torch.long)
     for row, context in enumerate(contexts):
         tokens[row, : len(context)] = torch.tensor(context)
     return network.embedded(tokens.to(device)), sizes.to(device)
+
+
+def _in_company(some: Sequence[T]) -> list[T]:
+    """Return at least as many as go through the network at once, the last again and again."""
+    return [*some, *[some[-1]] * (_FEWEST - len(some))]
 
 
 class _Reader:
@@ -135,12 +145,15 @@ class _Reader:
     def _read(self, x: Tensor, places: Tensor, last: Tensor) -> None:
         ahead = self._keys > places[:, :, None]
         mask = torch.zeros(ahead.shape, device=x.device).masked_fill(ahead, float("-inf"))
-        states: list[Tensor] = []
-        hidden = self._network(x, places, mask[:, None], cache=self._cache, watch=states.append)
+        self._states: list[Tensor] = []
+        self._last = last
+        hidden = self._network(x, places, mask[:, None], cache=self._cache, watch=self._states.append)
         self.hidden: Tensor = hidden[self._rows, last]
         """The last state (many, width) of the last token read."""
-        self.seen = torch.stack([state[self._rows, last] for state in states], 1)
-        """The states (many, layers + 1, width) of the same."""
+
+    def seen(self) -> Tensor:
+        """Return every layer's state (many, layers + 1, width) at the last token read."""
+        return torch.stack([state[self._rows, self._last] for state in self._states], 1)
 
 
 class _Chooser:
@@ -153,8 +166,8 @@ class _Chooser:
         self._first = span[0]
         self._head = network.head.weight[slice(*span)]
         self._sampling = sampling
-        seeds = [*seeds, *[seeds[-1]] * (_FEWEST - len(seeds))]
-        draws = (torch.rand(most, generator=torch.Generator().manual_seed(seed)) for seed in seeds)
+        generators = (torch.Generator().manual_seed(seed) for seed in _in_company(seeds))
+        draws = (torch.rand(most, generator=generator) for generator in generators)
         self._chances = iter(torch.stack(list(draws), 1).to(self._head.device))
 
     def choose(self, hidden: Tensor) -> Tensor:
