@@ -211,16 +211,24 @@ def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, T
     words = batch.tokens[:, 1:][learned]
     said = _loss(read[:, :-1][learned], words, network.head.weight[:split], kind)
 
-    row, place = batch.drawn.T
-    x = torch.cat([read[row, place][:, None], network.embedded(batch.pictures[:, :-1])], 1)
-    after = torch.arange(TOKENS, device=owner.device)
+    drawn = [_drawn(network, batch, which, read, kept, kind) for which in (batch.reads, ~batch.reads)]
+    pictures = torch.cat([batch.pictures[which] for which in (batch.reads, ~batch.reads)])
+    return said, _loss(torch.cat(drawn), pictures.flatten() - split, network.head.weight[split:], kind)
+
+
+def _drawn(
+    network: Network, batch: Batch, which: Tensor, read: Tensor, kept: Sequence[Pair], kind: torch.dtype
+) -> Tensor:
+    """Return the last states of some of the pictures' tokens, all of which see the text or none, flat."""
+    (row, place), pictures = batch.drawn[which].T, batch.pictures[which]
+    x = torch.cat([read[row, place][:, None], network.embedded(pictures[:, :-1])], 1)
+    after = torch.arange(TOKENS, device=x.device)
     seen, before = (after <= after[:, None]).expand(len(row), -1, -1), []
-    if batch.reads.any():
-        text = (owner[row] == owner[row, place][:, None]) & batch.reads[:, None]
+    if batch.reads[which].any():
+        text = batch.document[row] == batch.document[row, place][:, None]
         seen = torch.cat([text[:, None].expand(-1, TOKENS, -1), seen], 2)
         before = [(key[row], value[row]) for key, value in kept]
-    drawn = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before).flatten(0, 1)
-    return said, _loss(drawn, batch.pictures.flatten() - split, network.head.weight[split:], kind)
+    return network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before).flatten(0, 1)
 
 
 def _mask(seen: Tensor, kind: torch.dtype) -> Tensor:
