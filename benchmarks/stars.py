@@ -1,7 +1,7 @@
 """STARS on the embedded model: what it learns, on what it never saw, beside controls.
 
-Run:  python benchmarks/stars.py FOLDER [--seeds 0 1] [--family math|mapping] [--steps 500] [--prompts 2000]
-          [--model tiny] [--arms curriculum] [--controls]
+Run:  python benchmarks/stars.py FOLDER [--seeds 0 1] [--family math|mapping] [--steps 500] [--prompts 5000]
+          [--candidates 1] [--model tiny] [--arms curriculum] [--controls]
 
 Trains on the three levels of a family with half of the objects held out, evaluates on both families,
 and prints markdown. A killed run goes on in its folder. One arm takes about 25 minutes a seed on two idle
@@ -35,7 +35,7 @@ def taught(given: argparse.Namespace, seed: int) -> Stars:
         tasks=LEVELS[given.family],
         model=given.model,
         prompts=given.prompts,
-        candidates=2,
+        candidates=given.candidates,
         curriculum=given.arms != "union",
         compare=given.arms == "both",
         controls=CONTROLS if given.controls else (),
@@ -56,7 +56,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--family", choices=LEVELS, default="math")
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--prompts", type=int, default=2000)
+    parser.add_argument("--prompts", type=int, default=5000, help="of a level, held-out objects included")
+    parser.add_argument("--candidates", type=int, default=1, help="pictures of a prompt")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--mix", type=float)
