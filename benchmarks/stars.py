@@ -66,14 +66,14 @@ def main() -> None:
     given = parser.parse_args()
     for seed in given.seeds:
         found = taught(given, seed)
-        if not found.finished:
-            sys.exit(130)
         print(f"seed {seed}\n")
         for stage, rates in found.rates.items():
             drawn, right = sum(one.candidates for one in rates), sum(one.correct for one in rates)
             kept = sum(one.kept for one in rates)
             print(f"- {stage}: {drawn} candidates, {right / drawn:.3f} correct, {kept} kept")
         print(f"\n{texts_as([row(line) for line in found.lines], COLUMNS, 'md')}\n")
+        if not found.finished:
+            sys.exit(130)
 
 
 if __name__ == "__main__":

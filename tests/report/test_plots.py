@@ -155,7 +155,7 @@ def test_several_runs_and_filters(words: Path, capsys: Out) -> None:
         ("run -o no/x.pdf", "-o no/x.pdf: there is no folder no."),
         ("run --kind attribution -o x.pdf", "nothing was asked in mode 'direct'"),
         ("gone -o x.pdf", "gone is not a run folder: it has no run.json."),
-        ("run --kind stars -o x.pdf", "run holds no finished STARS"),
+        ("run --kind stars -o x.pdf", "run holds no finished stage of STARS"),
         ("run --kind calibration -o x.pdf", "run holds no calibration"),
     ],
 )

@@ -1,6 +1,8 @@
 """STARS: every step leads to the next, nothing is done twice, and what must not be trained on is refused."""
 
+import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,8 +80,36 @@ def test_it_goes_on_where_it_was_killed(monkeypatch: pytest.MonkeyPatch) -> None
     assert changes == [replace(one, contrast=replace(one.contrast, model="")) for one in whole.lines]
 
 
+def test_of_what_was_killed_the_finished_stages_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"tasks": ("math_1", "math_2"), "curriculum": True}
+    with monkeypatch.context() as patched:
+        patched.setattr(Pipeline, "_accepted", _killed_at(2, Pipeline._accepted))
+        with pytest.raises(KeyboardInterrupt):
+            stars(**changes)
+    so_far = load(Path("out"))
+    assert not so_far.finished and list(so_far.rates) == ["curriculum/1"]
+    assert {one.stage for one in so_far.lines} == {1}
+    assert main(["stars", "show", "out"]) == 0
+    shown = capsys.readouterr()
+    assert "math_1  direct" in shown.out
+    assert shown.err.endswith("Not finished: these are the stages so far.\n")
+    whole = stars(**changes)
+    assert whole.finished and load(whole.folder) == whole
+    again = [replace(one, contrast=replace(one.contrast, corrected=None)) for one in whole.lines]
+    before = [replace(one, contrast=replace(one.contrast, corrected=None)) for one in so_far.lines]
+    assert again[: len(before)] == before
+
+
 def _killed(*_: object, **__: object) -> str:
     raise KeyboardInterrupt
+
+
+def _killed_at(number: int, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a step that is killed when it is done for the so-manieth time."""
+    calls = itertools.count(1)
+    return lambda *given: _killed() if next(calls) == number else step(*given)
 
 
 def test_another_plan_in_the_folder_is_refused() -> None:
@@ -230,7 +260,7 @@ def test_the_folder_of_the_whole_names_its_candidates(capsys: pytest.CaptureFixt
         ("--mix 1.5", "--mix 1.5: expected a number from 0 to 1"),
         ("--steps 0", "--steps 0: expected"),
         ("train nowhere --out x", "There is no nowhere"),
-        ("show nowhere", "nowhere holds no finished STARS"),
+        ("show nowhere", "nowhere holds no finished stage of STARS"),
         ("filter nowhere --out x", "nowhere is not a run folder"),
     ],
 )

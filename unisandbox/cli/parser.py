@@ -823,8 +823,8 @@ def _add_stars(commands: Any) -> None:
         add_run_option(evaluate, name)
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under stars/")
     evaluate.add_argument("--quiet", action="store_true", help="no progress display")
-    show = _command(steps, "show", "stars:show", "print the table again")
-    show.add_argument("folder", type=Path, help="folder of a finished STARS")
+    show = _command(steps, "show", "stars:show", "print the table again, also of a run under way")
+    show.add_argument("folder", type=Path, help="folder of a STARS run")
     show.add_argument(
         "--format", choices=["table", "md", "csv", "latex", "json"], default="table", help="(default: table)"
     )

@@ -44,20 +44,23 @@ def all_(arguments: argparse.Namespace) -> int:
     out = arguments.out or new_folder()
     run = partial(shown_run, quiet=arguments.quiet)
     found = Pipeline(options, out, run=run, told=told, quiet=arguments.quiet).run()
+    if found.lines:
+        _print(found)
     if not found.finished:
         told(f"Stopped before the end. The same command with --out {out} goes on.")
         return 130
-    _print(found)
     return 0
 
 
 def show(arguments: argparse.Namespace) -> int:
-    """Print the table again."""
+    """Print the table again, of a run under way that of its finished stages."""
     found = stars.load(arguments.folder)
     if arguments.format == "table":
         _print(found)
     else:
         print(report.export(found, arguments.format))
+    if not found.finished:
+        told("Not finished: these are the stages so far.")
     return 0
 
 

@@ -43,6 +43,8 @@ STEPS = 500
 """Of the optimiser, for each task, unless said otherwise."""
 MODES = ("direct", "cot", "render")
 """What a student is asked before and after."""
+ASKED_AGAIN = 500
+"""Training prompts of each task that a student is asked without a thought, at most."""
 CONTROLS: tuple[Rule, ...] = ("shuffled", "all")
 
 
@@ -78,7 +80,7 @@ class StarsOptions:
     train_data: tuple[str, ...] = ("split=train",)
     """Dataset options that lead to training prompts."""
     limit: int | None = None
-    """Units of each task that are evaluated."""
+    """Units of each task that are evaluated; else all of the test split, and some of the training prompts."""
     spec: TrainSpec = field(default_factory=TrainSpec)
     seed: int = 0
 
@@ -115,6 +117,7 @@ class Stars:
     """Of each arm and stage ("union/1")."""
     lines: tuple[Line, ...]
     finished: bool = True
+    """Whether that is all; else it is what stages have been finished so far."""
 
 
 Told = Callable[[str], None]
@@ -172,10 +175,9 @@ class Pipeline:
     def run(self) -> Stars:
         """Do what is left to do; raises UnisandboxError. Whatever was done before that is kept."""
         self._begin()
-        rates: dict[str, list[Rate]] = {}
-        lines: list[Line] = []
+        found = Stars(self.out, {}, (), finished=False)
         if not self._evaluated(self.options.model, self.out / "before"):
-            return Stars(self.out, rates, (), finished=False)
+            return found
         for arm in self.arms:
             student, learned = self.options.model, list[Candidate]()
             for number, tasks in enumerate(arm.stages, 1):
@@ -183,16 +185,18 @@ class Pipeline:
                 start = "start" if number == 1 else f"{arm.name}-{number - 1}"
                 drawn = self._drawn(student, start, tasks)
                 if drawn is None:
-                    return Stars(self.out, rates, tuple(lines), finished=False)
+                    return found
                 kept = self._accepted(drawn, arm.rule, self.out / "candidates")
-                rates[f"{arm.name}/{number}"] = pool.rates(drawn, kept)
+                rates = {**found.rates, f"{arm.name}/{number}": pool.rates(drawn, kept)}
                 learned = [*learned, *kept]
                 write(folder / "accepted", pool.examples(learned))
                 student = self._trained(student, folder, arm.steps, number)
                 if not self._evaluated(student, folder / "after"):
-                    return Stars(self.out, rates, tuple(lines), finished=False)
-                lines += self._lines(arm.name, number, folder / "after")
-        found = Stars(self.out, rates, tuple(_one_family(lines)))
+                    return found
+                lines = [*found.lines, *self._lines(arm.name, number, folder / "after")]
+                found = replace(found, rates=rates, lines=tuple(_one_family(lines)))
+                save(found)
+        found = replace(found, finished=True)
         save(found)
         return found
 
@@ -291,22 +295,23 @@ def save(found: Stars) -> None:
     value = {
         "rates": {name: [asdict(rate) for rate in rates] for name, rates in found.rates.items()},
         "lines": [asdict(line) for line in found.lines],
+        "finished": found.finished,
     }
     with whole(found.folder / TABLE) as beside:
         beside.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def load(folder: Path) -> Stars:
-    """Read a finished table; raises RunFolderError."""
+    """Read the table of the stages that are finished; raises RunFolderError."""
     try:
         value = json.loads((folder / TABLE).read_text())
         rates = {name: [Rate(**rate) for rate in rates] for name, rates in value["rates"].items()}
         lines = [Line(**{**line, "contrast": _contrast(line["contrast"])}) for line in value["lines"]]
+        return Stars(folder, rates, tuple(lines), value["finished"])
     except FileNotFoundError:
-        raise RunFolderError(f"{folder} holds no finished STARS: there is no {TABLE}.") from None
+        raise RunFolderError(f"{folder} holds no finished stage of STARS: there is no {TABLE}.") from None
     except (KeyError, TypeError, ValueError):
-        raise RunFolderError(f"{folder} holds no finished STARS: {TABLE} is of something else.") from None
-    return Stars(folder, rates, tuple(lines))
+        raise RunFolderError(f"{folder} holds no finished stage of STARS: {TABLE} is of something else.") from None
 
 
 def _contrast(value: Mapping[str, Any]) -> Contrast:
@@ -334,7 +339,7 @@ def trained_run(
     options: StarsOptions, model: str, tasks: Sequence[str], out: Path | None = None
 ) -> RunOptions:
     """Return the run that asks for training prompts without a thought."""
-    data, limit = _training_data(options), options.limit
+    data, limit = _training_data(options), options.limit or min(options.prompts, ASKED_AGAIN)
     return _run(options, model, tasks, modes=("direct",), data=data, limit=limit, seed=options.seed, out=out)
 
 
