@@ -80,7 +80,7 @@ def rich_table(readings: Sequence[Reading], width: int = NARROW) -> Table:
     from rich.text import Text
 
     shown = columns(readings, LAYERS if width >= NARROW else FEW_LAYERS)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=width < NARROW)
     for name in shown:
         words = name in WORDS
         table.add_column(
