@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from unisandbox.backend import TrainSpec
 from unisandbox.cli.run import shown_run
 from unisandbox.cli.stars import told
+from unisandbox.options import RunOptions
 from unisandbox.report.stars import COLUMNS, row
 from unisandbox.report.table import texts_as
+from unisandbox.results import Results
 from unisandbox.training.stars import CONTROLS, Pipeline, Stars, StarsOptions
 
 LEVELS = {
@@ -45,7 +47,10 @@ def taught(given: argparse.Namespace, seed: int) -> Stars:
         seed=seed,
     )
     folder = given.folder / f"{given.family}-{seed}"
-    run = partial(shown_run, quiet=False)
+
+    def run(run_options: RunOptions) -> Results:
+        return shown_run(replace(run_options, executor=given.executor), quiet=False)
+
     return Pipeline(options, folder, run=run, told=told).run()
 
 
@@ -58,6 +63,7 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--prompts", type=int, default=5000, help="of a level, held-out objects included")
     parser.add_argument("--candidates", type=int, default=1, help="pictures of a prompt")
+    parser.add_argument("--executor", default="workers=2", help="of runs (default: workers=2)")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--mix", type=float)

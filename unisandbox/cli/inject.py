@@ -34,7 +34,7 @@ def inject(arguments: argparse.Namespace) -> int:
 
     def execute(**given: Any) -> Results:
         with progress(arguments.quiet) as shown:
-            return run(progress=shown, **given)
+            return run(progress=shown, executor=getattr(arguments, "executor", "local"), **given)
 
     found = injection.inject(options, out, execute, told, quiet=arguments.quiet)
     if not all(results.finished for results in found):

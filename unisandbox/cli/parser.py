@@ -819,7 +819,7 @@ def _add_stars(commands: Any) -> None:
     evaluate = _command(steps, "evaluate", "stars:evaluate", "compare a student with what it was before")
     evaluate.add_argument("before", metavar="BEFORE", help="model")
     evaluate.add_argument("after", metavar="AFTER", help="model")
-    for name in ("tasks", "judges", "limit", "seed"):
+    for name in ("tasks", "judges", "limit", "seed", "executor"):
         add_run_option(evaluate, name)
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under stars/")
     evaluate.add_argument("--quiet", action="store_true", help="no progress display")
@@ -850,6 +850,7 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
         help="dataset options that lead to training prompts (default: split=train)",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="decides all that is random (default: 0)")
+    add_run_option(parser, "executor")
     where = "default: a new folder under stars/" if not required else ""
     parser.add_argument(
         "--out", type=Path, required=required, metavar="DIR", help=f"{out}; {where}".rstrip("; ")
@@ -922,5 +923,6 @@ def _add_inject(commands: Any) -> None:
     parser.add_argument("--limit", type=whole(1), metavar="N", help="units of each task to ask; default: all")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under inject/")
     parser.add_argument("--seed", type=whole(0), default=0, help="decides all that is random (default: 0)")
+    add_run_option(parser, "executor")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     _add_training(parser)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from unisandbox.backend import TrainSpec
 from unisandbox.cli.run import shown_run
 from unisandbox.contrast import between_runs
 from unisandbox.errors import UsageError
+from unisandbox.options import RunOptions
 from unisandbox.report import contrasts as contrast_report
 from unisandbox.report import stars as report
+from unisandbox.results import Results
 from unisandbox.training import candidates as pool
 from unisandbox.training import stars
 from unisandbox.training.examples import FILE, read, write, write_parquet
@@ -42,8 +45,7 @@ def all_(arguments: argparse.Namespace) -> int:
         spec=train_spec(arguments),
     )
     out = arguments.out or new_folder()
-    run = partial(shown_run, quiet=arguments.quiet)
-    found = Pipeline(options, out, run=run, told=told, quiet=arguments.quiet).run()
+    found = Pipeline(options, out, run=_runner(arguments), told=told, quiet=arguments.quiet).run()
     if found.lines:
         _print(found)
     if not found.finished:
@@ -77,13 +79,19 @@ def sample(arguments: argparse.Namespace) -> int:
     """Draw candidates for training prompts."""
     options = _sampling(arguments)
     run = stars.candidate_run(options, options.model, options.tasks, arguments.out)
-    if not shown_run(run, arguments.quiet).finished:
+    if not _runner(arguments)(run).finished:
         told("Stopped before the end. The same command goes on.")
         return 130
     drawn = pool.read_candidates(arguments.out)
     right = sum(one.correct for one in drawn)
     told(f"{right} of {len(drawn)} candidates are correct. Saved in {arguments.out}")
     return 0
+
+
+def _runner(arguments: argparse.Namespace) -> Callable[[RunOptions], Results]:
+    """Return what does a run where ``--executor`` says, and shows it."""
+    where = getattr(arguments, "executor", RunOptions().executor)
+    return lambda options: shown_run(replace(options, executor=where), arguments.quiet)
 
 
 def _sampling(arguments: argparse.Namespace, **more: Any) -> StarsOptions:
@@ -146,7 +154,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         options = make_options(
             {"modes": MODES, **given, "models": (getattr(arguments, name),), "out": out / name}
         )
-        if not shown_run(options, arguments.quiet).finished:
+        if not _runner(arguments)(options).finished:
             told(f"Stopped before the end. The same command with --out {out} goes on.")
             return 130
     Console().print(contrast_report.rich_table(between_runs(out / "before", out / "after")))

@@ -311,7 +311,9 @@ def load(folder: Path) -> Stars:
     except FileNotFoundError:
         raise RunFolderError(f"{folder} holds no finished stage of STARS: there is no {TABLE}.") from None
     except (KeyError, TypeError, ValueError):
-        raise RunFolderError(f"{folder} holds no finished stage of STARS: {TABLE} is of something else.") from None
+        raise RunFolderError(
+            f"{folder} holds no finished stage of STARS: {TABLE} is of something else."
+        ) from None
 
 
 def _contrast(value: Mapping[str, Any]) -> Contrast:
