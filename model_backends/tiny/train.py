@@ -228,7 +228,8 @@ def _drawn(
         text = batch.document[row] == batch.document[row, place][:, None]
         seen = torch.cat([text[:, None].expand(-1, TOKENS, -1), seen], 2)
         before = [(key[row], value[row]) for key, value in kept]
-    return network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before).flatten(0, 1)
+    drawn: Tensor = network(x, place[:, None] + 1 + after, _mask(seen, kind), before=before)
+    return drawn.flatten(0, 1)
 
 
 def _mask(seen: Tensor, kind: torch.dtype) -> Tensor:

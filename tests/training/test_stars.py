@@ -83,7 +83,7 @@ def test_it_goes_on_where_it_was_killed(monkeypatch: pytest.MonkeyPatch) -> None
 def test_of_what_was_killed_the_finished_stages_are_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = {"tasks": ("math_1", "math_2"), "curriculum": True}
+    changes: dict[str, Any] = {"tasks": ("math_1", "math_2"), "curriculum": True}
     with monkeypatch.context() as patched:
         patched.setattr(Pipeline, "_accepted", _killed_at(2, Pipeline._accepted))
         with pytest.raises(KeyboardInterrupt):
@@ -262,6 +262,7 @@ def test_the_folder_of_the_whole_names_its_candidates(capsys: pytest.CaptureFixt
         ("train nowhere --out x", "There is no nowhere"),
         ("show nowhere", "nowhere holds no finished stage of STARS"),
         ("filter nowhere --out x", "nowhere is not a run folder"),
+        ("sample --model learner --out x --executor nowhere", "Unknown executor 'nowhere'. Known: local"),
     ],
 )
 def test_bad_words_are_one_line(words: str, fault: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -309,11 +309,10 @@ def load(folder: Path) -> Stars:
         lines = [Line(**{**line, "contrast": _contrast(line["contrast"])}) for line in value["lines"]]
         return Stars(folder, rates, tuple(lines), value["finished"])
     except FileNotFoundError:
-        raise RunFolderError(f"{folder} holds no finished stage of STARS: there is no {TABLE}.") from None
+        why = f"there is no {TABLE}"
     except (KeyError, TypeError, ValueError):
-        raise RunFolderError(
-            f"{folder} holds no finished stage of STARS: {TABLE} is of something else."
-        ) from None
+        why = f"{TABLE} is of something else"
+    raise RunFolderError(f"{folder} holds no finished stage of STARS: {why}.")
 
 
 def _contrast(value: Mapping[str, Any]) -> Contrast:
