@@ -20,6 +20,7 @@ from unisandbox.errors import UsageError
 from unisandbox.matrix import Ask
 from unisandbox.records import Example, Fields, Image, Sample
 from unisandbox.run_log import GENERATIONS, IMAGES, read_lines
+from unisandbox.task import Task
 from unisandbox.trials import read_verdicts
 
 MODE = "cot"
@@ -43,7 +44,7 @@ class Candidate:
     guessed: str
     """The part of the right answer that the question does not say openly, as JSON."""
     said: str
-    """The rest of it."""
+    """The rest of it, and of which values it is one, where the question names these; as JSON."""
     path: Path
     """Of the picture."""
     outcome: str
@@ -90,6 +91,7 @@ def _candidate(
     target = task.target("direct", sample)
     constant = task.scoring["direct"].guesses.constant
     guessed = target if constant is None else {slot: target[slot] for slot in constant}
+    said = {slot: value for slot, value in target.items() if slot not in guessed}
     return Candidate(
         task=task.name,
         sample=sample.id,
@@ -97,12 +99,22 @@ def _candidate(
         question=task.prompts["direct"].render(sample.fields),
         fields=sample.fields,
         guessed=json.dumps(guessed, sort_keys=True),
-        said=json.dumps({k: v for k, v in target.items() if k not in guessed}, sort_keys=True),
+        said=json.dumps(said | _named(task, sample.fields, target), sort_keys=True),
         path=folder / IMAGES / line["image"],
         outcome=verdict["outcome"],
         probability=verdict.get("probability"),
         thought=line.get("thought", ""),
     )
+
+
+def _named(task: Task, fields: Fields, target: Fields) -> dict[str, Any]:
+    """Return the values that the question names of which the right one is one."""
+    found = {}
+    for slot, listing in task.scoring["direct"].guesses.among.items():
+        values = fields[listing] if isinstance(listing, str) else [fields[name] for name in listing]
+        if (target if slot == "target" else target[slot]) in values:
+            found[f"{slot} one of"] = sorted(values, key=str)
+    return found
 
 
 def accept(
