@@ -430,6 +430,8 @@ def teach(
 ) -> None:
     """Teach examples to a copy of a trained model; see ``Trainable``."""
     recipe = teaching(examples, spec)
+    if _is_done(recipe, out, base):
+        return
     count = workers or (default_workers() if device == "cpu" else 1)
     spread(count, recipe=recipe, out=out, base=base, examples=examples, device=device, quiet=quiet)
 
