@@ -4,24 +4,20 @@ Run:  python benchmarks/stars.py FOLDER [--seeds 0 1] [--family math|mapping] [-
           [--candidates 1] [--model tiny] [--arms curriculum] [--controls]
 
 Trains on the three levels of a family with half of the objects held out, evaluates on both families,
-and prints markdown. A killed run goes on in its folder. One arm takes about 25 minutes a seed on two idle
-cores, and as much again for each control.
+and prints markdown. A killed run goes on in its folder. One arm takes some 36 minutes a seed on two cores
+that do other things now and then, and nearly as much again for each control.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from unisandbox.backend import TrainSpec
-from unisandbox.cli.run import shown_run
-from unisandbox.cli.stars import told
-from unisandbox.options import RunOptions
+from unisandbox.cli.stars import runner, told
 from unisandbox.report.stars import COLUMNS, row
 from unisandbox.report.table import texts_as
-from unisandbox.results import Results
 from unisandbox.training.stars import CONTROLS, Pipeline, Stars, StarsOptions
 
 LEVELS = {
@@ -47,10 +43,7 @@ def taught(given: argparse.Namespace, seed: int) -> Stars:
         seed=seed,
     )
     folder = given.folder / f"{given.family}-{seed}"
-
-    def run(run_options: RunOptions) -> Results:
-        return shown_run(replace(run_options, executor=given.executor), quiet=False)
-
+    run = runner(given.executor, quiet=False)
     return Pipeline(options, folder, run=run, told=told).run()
 
 

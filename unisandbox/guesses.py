@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from unisandbox.errors import TaskFileError, unknown
-from unisandbox.records import Sample
+from unisandbox.records import Fields, Sample
 
 
 class GuessSpec(BaseModel):
@@ -59,7 +59,7 @@ def guesses(
             raise TaskFileError(f"{where}.guesses.among: {unknown('slot', slot, [*example, 'target'])}")
         place = f"{where}.guesses.among.{slot}"
         rates = (
-            _share(_listed(sample, listing, place), sample, target(sample), slot, matches)
+            _share(listed(sample.fields, listing, place), sample, target(sample), slot, matches)
             for sample in samples
         )
         named = listing if isinstance(listing, str) else slot + "s"
@@ -105,12 +105,12 @@ def best_guess(found: Sequence[Guess]) -> Guess:
     return max(found, key=lambda guess: guess.score, default=Guess("none", 0.0))
 
 
-def _listed(sample: Sample, listing: str | Sequence[str], where: str) -> list[Any]:
-    fields = [listing] if isinstance(listing, str) else listing
-    for name in fields:
-        if name not in sample.fields:
-            raise TaskFileError(f"{where}: {unknown('field', name, sample.fields)}")
-    return list(sample.fields[listing]) if isinstance(listing, str) else [sample.fields[f] for f in fields]
+def listed(fields: Fields, listing: str | Sequence[str], where: str) -> list[Any]:
+    """Return what the fields of a sample list; raises TaskFileError for a field that it lacks."""
+    for name in [listing] if isinstance(listing, str) else listing:
+        if name not in fields:
+            raise TaskFileError(f"{where}: {unknown('field', name, fields)}")
+    return list(fields[listing]) if isinstance(listing, str) else [fields[name] for name in listing]
 
 
 def _share(

@@ -18,6 +18,7 @@ from unisandbox.asking import Asked, make_request
 from unisandbox.backend import Backend, Transparent
 from unisandbox.datasets.splits import split_of
 from unisandbox.errors import BackendError, UsageError, unknown
+from unisandbox.guesses import listed
 from unisandbox.matrix import Ask, Model
 from unisandbox.modes import ABILITIES, MODES, lacking
 from unisandbox.plugins import ModelEntry
@@ -213,10 +214,9 @@ def _choices(
         return None
     found = []
     for sample, label in zip(samples, labels, strict=True):
-        fields = sample.fields
-        listed = fields[listing] if isinstance(listing, str) else [fields[field] for field in listing]
         canonical = task.rubric(MODE, sample).slots[name].canonical if label else str
-        values = [item.get(name) if isinstance(item, Mapping) else item for item in listed]
+        items = listed(sample.fields, listing, f"{task.name}: guesses.among.{name}")
+        values = [item.get(name) if isinstance(item, Mapping) else item for item in items]
         found.append(tuple(dict.fromkeys(say({name: canonical(value)}) for value in values)))
         if label and label not in found[-1]:
             return None

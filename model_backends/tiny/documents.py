@@ -376,8 +376,7 @@ class Writer:
     def _operation(self, draws: Random) -> Document:
         """Return single operations with their results, of which the results are to be learned.
 
-        Most of the time it is one, in the words that questions have for it: of results that it only ever
-        read behind a sign it knew few at once.
+        Most of the time it is one, in the words that questions have for it and answered at once.
         """
         if draws.random() < 0.75:
             one = draws.choice(self._material.operations)

@@ -211,8 +211,9 @@ def losses(network: Network, batch: Batch, kind: torch.dtype) -> tuple[Tensor, T
     words = batch.tokens[:, 1:][learned]
     said = _loss(read[:, :-1][learned], words, network.head.weight[:split], kind)
 
-    drawn = [_drawn(network, batch, which, read, kept, kind) for which in (batch.reads, ~batch.reads)]
-    pictures = torch.cat([batch.pictures[which] for which in (batch.reads, ~batch.reads)])
+    halves = batch.reads, ~batch.reads
+    drawn = [_drawn(network, batch, which, read, kept, kind) for which in halves]
+    pictures = torch.cat([batch.pictures[which] for which in halves])
     return said, _loss(torch.cat(drawn), pictures.flatten() - split, network.head.weight[split:], kind)
 
 
@@ -329,8 +330,6 @@ def train(
     Every so many steps a checkpoint is kept. Raises UsageError where ``out`` holds another training,
     BackendError when the loss is no longer a number.
     """
-    if _is_done(recipe, out, base):
-        return
     if workers > 1:
         torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
@@ -405,8 +404,14 @@ def _worker(worker: int, workers: int, meeting: str, arguments: dict[str, Any]) 
         dist.destroy_process_group()
 
 
-def spread(workers: int, **arguments: Any) -> None:
-    """Call ``train`` in so many processes on this machine."""
+def spread(workers: int, *, recipe: Recipe, out: Path, base: Path | None = None, **more: Any) -> None:
+    """Call ``train`` in so many processes on this machine, unless ``out`` holds what it would make.
+
+    Raises what it raises, and UsageError where ``out`` holds another model.
+    """
+    if _is_done(recipe, out, base):
+        return
+    arguments = {"recipe": recipe, "out": out, "base": base, **more}
     if workers == 1:
         train(**arguments)
         return
@@ -430,8 +435,6 @@ def teach(
 ) -> None:
     """Teach examples to a copy of a trained model; see ``Trainable``."""
     recipe = teaching(examples, spec)
-    if _is_done(recipe, out, base):
-        return
     count = workers or (default_workers() if device == "cpu" else 1)
     spread(count, recipe=recipe, out=out, base=base, examples=examples, device=device, quiet=quiet)
 

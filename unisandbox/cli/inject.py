@@ -34,7 +34,7 @@ def inject(arguments: argparse.Namespace) -> int:
 
     def execute(**given: Any) -> Results:
         with progress(arguments.quiet) as shown:
-            return run(progress=shown, executor=getattr(arguments, "executor", "local"), **given)
+            return run(progress=shown, executor=arguments.executor, **given)
 
     found = injection.inject(options, out, execute, told, quiet=arguments.quiet)
     if not all(results.finished for results in found):

@@ -851,6 +851,7 @@ def _add_sampling(parser: argparse.ArgumentParser, *, out: str, required: bool) 
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="decides all that is random (default: 0)")
     add_run_option(parser, "executor")
+    parser.set_defaults(executor=DEFAULTS.executor)
     where = "default: a new folder under stars/" if not required else ""
     parser.add_argument(
         "--out", type=Path, required=required, metavar="DIR", help=f"{out}; {where}".rstrip("; ")
@@ -924,5 +925,6 @@ def _add_inject(commands: Any) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: a new folder under inject/")
     parser.add_argument("--seed", type=whole(0), default=0, help="decides all that is random (default: 0)")
     add_run_option(parser, "executor")
+    parser.set_defaults(executor=DEFAULTS.executor)
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     _add_training(parser)

@@ -45,7 +45,8 @@ def all_(arguments: argparse.Namespace) -> int:
         spec=train_spec(arguments),
     )
     out = arguments.out or new_folder()
-    found = Pipeline(options, out, run=_runner(arguments), told=told, quiet=arguments.quiet).run()
+    run = runner(arguments.executor, arguments.quiet)
+    found = Pipeline(options, out, run=run, told=told, quiet=arguments.quiet).run()
     if found.lines:
         _print(found)
     if not found.finished:
@@ -79,7 +80,7 @@ def sample(arguments: argparse.Namespace) -> int:
     """Draw candidates for training prompts."""
     options = _sampling(arguments)
     run = stars.candidate_run(options, options.model, options.tasks, arguments.out)
-    if not _runner(arguments)(run).finished:
+    if not runner(arguments.executor, arguments.quiet)(run).finished:
         told("Stopped before the end. The same command goes on.")
         return 130
     drawn = pool.read_candidates(arguments.out)
@@ -88,10 +89,9 @@ def sample(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _runner(arguments: argparse.Namespace) -> Callable[[RunOptions], Results]:
-    """Return what does a run where ``--executor`` says, and shows it."""
-    where = getattr(arguments, "executor", RunOptions().executor)
-    return lambda options: shown_run(replace(options, executor=where), arguments.quiet)
+def runner(executor: str, quiet: bool) -> Callable[[RunOptions], Results]:
+    """Return what does a run where ``executor`` says, and shows it."""
+    return lambda options: shown_run(replace(options, executor=executor), quiet)
 
 
 def _sampling(arguments: argparse.Namespace, **more: Any) -> StarsOptions:
@@ -147,14 +147,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     out = arguments.out or new_folder()
     given = {
         name: getattr(arguments, name)
-        for name in ("tasks", "judges", "limit", "seed")
+        for name in ("tasks", "judges", "limit", "seed", "executor")
         if hasattr(arguments, name)
     }
     for name in ("before", "after"):
         options = make_options(
             {"modes": MODES, **given, "models": (getattr(arguments, name),), "out": out / name}
         )
-        if not _runner(arguments)(options).finished:
+        if not shown_run(options, arguments.quiet).finished:
             told(f"Stopped before the end. The same command with --out {out} goes on.")
             return 130
     Console().print(contrast_report.rich_table(between_runs(out / "before", out / "after")))

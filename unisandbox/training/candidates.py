@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from unisandbox.api import plan, saved_options
 from unisandbox.errors import UsageError
+from unisandbox.guesses import listed
 from unisandbox.matrix import Ask
 from unisandbox.records import Example, Fields, Image, Sample
 from unisandbox.run_log import GENERATIONS, IMAGES, read_lines
@@ -111,8 +112,8 @@ def _named(task: Task, fields: Fields, target: Fields) -> dict[str, Any]:
     """Return the values that the question names of which the right one is one."""
     found = {}
     for slot, listing in task.scoring["direct"].guesses.among.items():
-        values = fields[listing] if isinstance(listing, str) else [fields[name] for name in listing]
-        if (target if slot == "target" else target[slot]) in values:
+        values = listed(fields, listing, f"{task.name}: guesses.among.{slot}")
+        if (target if slot == "target" else target.get(slot)) in values:
             found[f"{slot} one of"] = sorted(values, key=str)
     return found
 
